@@ -1,0 +1,61 @@
+# Two commands matter: `make demo` and `make test`. Each sets up what it needs, once.
+#   OMNI_VENV=DIR   the virtual environment to use (default .venv)
+#   PYTHON=python3.12   the Python that creates it
+#   ARGS=…   passed on: make test ARGS="-k mel", make bench-tokenizers ARGS=--quick
+
+PYTHON ?= python3
+OMNI_VENV ?= .venv
+ARGS ?=
+export OMNI_VENV
+PY := $(OMNI_VENV)/bin/python
+BENCHES := tokenizers
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow test-extras check format bench $(addprefix bench-,$(BENCHES)) tables clean environment
+
+help:
+	@echo "make demo          run the main job on a bundled recording"
+	@echo "make test          the tests (make test-slow: the long ones too)"
+	@echo "make check         lint, format and types"
+	@echo "make bench         all benchmarks (make bench-NAME: one of $(BENCHES); ARGS=--quick)"
+	@echo "make format        rewrite the files in the house format"
+	@echo "make tables        put the last benchmark results into the README"
+	@echo "make clean         remove the environment and everything generated"
+
+environment:
+	@command -v $(PYTHON) >/dev/null || { echo "omni: $(PYTHON) is not on the PATH: install Python 3.11 or newer, or run make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) scripts/environment.py
+
+demo: environment
+	@$(PY) demos/first_look.py $(ARGS)
+
+test: environment
+	$(PY) -m pytest -n auto -m "not slow and not extras" $(ARGS)
+
+test-slow: environment
+	$(PY) -m pytest -m "slow and not extras" $(ARGS)
+
+# Installs each extra into a throw-away environment and imports what it promises: minutes, and only of interest when dependencies change.
+test-extras: environment
+	$(PY) -m pytest -m extras $(ARGS)
+
+check: environment
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy --cache-dir $(OMNI_VENV)/mypy-cache
+
+format: environment
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+bench: $(addprefix bench-,$(BENCHES))
+
+$(addprefix bench-,$(BENCHES)): bench-%: environment
+	$(PY) -m tests.benchmarks.$* $(ARGS)
+
+tables: environment
+	$(PY) scripts/tables.py
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist out
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

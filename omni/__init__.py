@@ -1,0 +1,1 @@
+"""Tokens to tokens: the shared transformer, the engines that step it, and its training."""

@@ -1,0 +1,51 @@
+"""Put the last benchmark results, docs/bench/*.json, into the README between their markers.
+
+Run `make tables`. With `--check` it changes nothing and fails when a table is not the one its JSON makes.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+MARKED = re.compile(r"(<!-- bench:(?P<name>[\w-]+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
+
+
+def table(name: str) -> str:
+    report = json.loads((ROOT / "docs" / "bench" / f"{name}.json").read_text())
+    lines = [
+        "| work | ours | peer | | ratio | bar |",
+        "|---|---:|---:|---|---:|---:|",
+    ]
+    for row in report["rows"]:
+        bar = "" if row["bar"] is None else f"≥ {row['bar']:g}×" + ("" if row["holds"] else " **missed**")
+        lines.append(
+            f"| {row['work']} | {row['ours']:.3g} {row['unit']} | {row['peer']:.3g} {row['unit']} "
+            f"| {row['peer_name']} | {row['ratio']:.2f}× | {bar} |"
+        )
+    lines.append("")
+    lines.append(f"{report['machine']}, {report['date']}; medians of paired runs, a ratio above 1 is in our favour. "
+                 f"`make bench-{name}`")  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def filled(text: str) -> str:
+    return MARKED.sub(lambda found: found.group(1) + table(found.group("name")) + found.group(3), text)
+
+
+def main() -> int:
+    pages = [page for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")] if MARKED.search(page.read_text())]
+    stale = [page for page in pages if filled(page.read_text()) != page.read_text()]
+    if "--check" in sys.argv[1:]:
+        for page in stale:
+            print(f"{page.relative_to(ROOT)} does not show the last benchmark: run make tables", file=sys.stderr)
+        return 1 if stale else 0
+    for page in stale:
+        page.write_text(filled(page.read_text()))
+        print(f"wrote {page.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,69 @@
+"""The `omni` command: finds the subcommand by name and imports only that one."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Protocol, cast
+
+from omni_tokenizers.version import __version__
+
+# Help lines stand here and not in the modules, so that `omni --help` imports none of them.
+COMMANDS = {
+    "tokenize": "show text, image and audio files as one token sequence",
+}
+
+
+class Command(Protocol):
+    """What a module in `omni_server.commands` offers."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the flags."""
+        ...
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Do it; return the exit code."""
+        ...
+
+
+def load(name: str) -> Command:
+    """Import the module of one subcommand."""
+    return cast(Command, import_module(f"omni_server.commands.{name.replace('-', '_')}"))
+
+
+def build_parser(chosen: str | None) -> argparse.ArgumentParser:
+    """A parser that knows every subcommand by name, and the flags of the chosen one."""
+    parser = argparse.ArgumentParser(
+        prog="omni",
+        description="Text, images and speech as one token sequence; one model; a streaming server.",
+        epilog="omni COMMAND --help says more about one command.",
+    )
+    parser.add_argument("--version", action="version", version=f"omni {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, line in COMMANDS.items():
+        command = commands.add_parser(name, help=line, description=line[0].upper() + line[1:] + ".")
+        if name == chosen:
+            load(name).add_arguments(command)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code (2 for a refusal, 130 for Ctrl-C)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    chosen = next((word for word in words if not word.startswith("-")), None)
+    parser = build_parser(chosen)
+    args = parser.parse_args(words)
+    if args.command is None:
+        parser.print_help()
+        return 2
+    try:
+        return load(args.command).run(args)
+    except (ValueError, TypeError, OSError, ImportError) as refusal:
+        print(f"omni {args.command}: {refusal}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
