@@ -1,0 +1,57 @@
+"""Training a byte-level BPE vocabulary from text; `tokenizers` counts and merges."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from omni_tokenizers.text.alphabet import STAND_IN, to_bytes
+from omni_tokenizers.text.bytelevel import ByteLevel
+from omni_tokenizers.text.patterns import PATTERNS
+from omni_tokenizers.text.spelling import for_tokenizers
+from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
+
+BYTES = 256
+
+
+def train(texts: Iterable[str], vocab_size: int, pattern: str, special: Sequence[str], min_frequency: int) -> ByteLevel:
+    """Learn merges. Byte b gets the id b, merges follow in the order learned, special tokens come last."""
+    if len(set(special)) != len(special) or not all(isinstance(name, str) and name for name in special):
+        raise ValueError(f"special tokens must be different, non-empty names, not {list(special)!r}")
+    smallest = BYTES + len(special)
+    if not isinstance(vocab_size, int) or vocab_size < smallest:
+        raise ValueError(
+            f"vocab_size is {vocab_size!r}; the 256 bytes and {len(special)} special tokens need {smallest}"
+        )
+    if isinstance(texts, str):
+        raise TypeError("train takes many texts, not one str: pass [text]")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(for_tokenizers(PATTERNS.get(pattern, pattern))), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.train_from_iterator(
+        _checked(texts),
+        trainers.BpeTrainer(
+            vocab_size=vocab_size - len(special),
+            min_frequency=min_frequency,
+            initial_alphabet=list(STAND_IN.values()),
+            show_progress=False,
+        ),
+    )
+    learned = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])[BYTES:]
+    ranks = {bytes([byte]): byte for byte in range(BYTES)}
+    for token, _ in learned:
+        ranks[to_bytes(token)] = len(ranks)
+    return ByteLevel(
+        ranks,
+        PATTERNS.get(pattern, pattern),
+        special={name: len(ranks) + place for place, name in enumerate(special)},
+        added={},
+    )
+
+
+def _checked(texts: Iterable[str]) -> Iterator[str]:
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"text {number} is {type(text).__name__}, not str")
+        yield text
