@@ -1,0 +1,190 @@
+"""Any audio source to one channel of float32 samples and their rate.
+
+libsndfile reads WAV, FLAC, Ogg (Vorbis, Opus), MP3, AIFF and more; librosa, where it is installed, the rest.
+"""
+
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import BinaryIO, TypeAlias
+
+import numpy as np
+import soundfile
+
+from omni_tokenizers.audio.mel_filterbank import SAMPLE_RATE
+from omni_tokenizers.audio.resampler import MAX_RATE, check_rates
+from omni_tokenizers.audio.truncation import check_whole
+from omni_tokenizers.audio.waveform import Samples, Wave, as_waveform, check_levels, mixed
+from omni_tokenizers.optional import need
+
+AudioSource: TypeAlias = "Samples | str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
+
+MAX_SECONDS = 4 * 3600  # of a file; a 100 KB FLAC of silence can claim days
+BLOCK = 1 << 18  # frames decoded at a time, so that only the mix is ever whole in memory
+# What libsndfile does not read and librosa may: offset and bytes that give the container away.
+OTHERS = {
+    "MP4/M4A": (4, b"ftyp"),
+    "WebM/Matroska": (0, b"\x1a\x45\xdf\xa3"),
+    "AAC": (0, b"\xff\xf1"),
+    "AAC (MPEG-2)": (0, b"\xff\xf9"),
+    "WMA": (0, b"\x30\x26\xb2\x75"),
+    "AMR": (0, b"#!AMR"),
+    "WavPack": (0, b"wvpk"),
+}
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What a file says about itself, without decoding it."""
+
+    samples: int  # per channel
+    rate: int  # Hz
+    channels: int
+
+
+def read_audio(
+    source: AudioSource, *, rate: int | None = None, channel_axis: int | None = None, max_seconds: float = MAX_SECONDS
+) -> tuple[Wave, int]:
+    """Return the samples of a path, the bytes of a file, an open file or an array, mixed to one channel, and the rate.
+
+    A file says its own rate, and a different `rate` is an error; an array is at `rate`, 16 kHz if none is given.
+
+    >>> wave, rate = read_audio(np.array([[0, 100], [0, 200]], np.int16), rate=8_000, channel_axis=0)
+    >>> wave * 32768, rate
+    (array([  0., 150.], dtype=float32), 8000)
+    """
+    if not is_file(source):
+        rate = SAMPLE_RATE if rate is None else rate
+        check_rates(rate, SAMPLE_RATE, "HQ")
+        return as_waveform(source, channel_axis=channel_axis), rate  # type: ignore[arg-type]
+    data = opened(source)
+    name = str(data) if isinstance(data, Path) else "the audio"
+    other = container(data)
+    wave, found = read_with_librosa(data, name, other) if other else read_with_soundfile(data, name, max_seconds)
+    if rate not in (None, found):
+        raise ValueError(f"{name} is at {found} Hz and rate={rate} was given: leave rate out, a file says its own")
+    check_levels(wave)
+    return wave, found
+
+
+def audio_info(source: AudioSource) -> AudioInfo:
+    """Return length, rate and channels of a file from its header, without decoding it."""
+    if not is_file(source):
+        raise TypeError(f"audio_info reads files; {type(source).__name__} is no path, bytes or open file")
+    data = opened(source)
+    name = str(data) if isinstance(data, Path) else "the audio"
+    if container(data):
+        wave, rate = read_audio(source)
+        return AudioInfo(len(wave), rate, 1)
+    with sound_file(data, name) as file:
+        return AudioInfo(file.frames, file.samplerate, file.channels)
+
+
+def is_file(source: object) -> bool:
+    """Tell a file (path, bytes, open file) from samples."""
+    return isinstance(source, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(source, "read")
+
+
+def opened(source: object) -> Path | BytesIO:
+    """Return a path that exists, or the file's bytes; an open file is left where it was."""
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"no audio file at {path}" if not path.exists() else f"{path} is a folder, not a file"
+            )
+        if not path.stat().st_size:
+            raise ValueError(f"{path} is empty (0 bytes); it holds no audio")
+        return path
+    if isinstance(source, bytes | bytearray | memoryview):
+        data = bytes(source)
+    else:
+        seekable = hasattr(source, "seekable") and source.seekable()
+        begin = source.tell() if seekable else 0  # type: ignore[attr-defined]
+        data = source.read()  # type: ignore[attr-defined]
+        if seekable:
+            source.seek(begin)  # type: ignore[attr-defined]
+        if not isinstance(data, bytes):
+            raise TypeError(f"the open file gives {type(data).__name__}: open it in binary mode, 'rb'")
+    if not data:
+        raise ValueError("the audio is empty (0 bytes)")
+    return BytesIO(data)
+
+
+def container(data: Path | BytesIO) -> str | None:
+    """Name the container if it is one that libsndfile does not read."""
+    if isinstance(data, Path):
+        with data.open("rb") as file:
+            head = file.read(16)
+    else:
+        head = data.getvalue()[:16]
+    return next((name for name, (at, magic) in OTHERS.items() if head[at:].startswith(magic)), None)
+
+
+def sound_file(data: Path | BytesIO, name: str) -> soundfile.SoundFile:
+    """Open a file with libsndfile, or say what is wrong with it."""
+    check_whole(data, name)
+    try:
+        file = soundfile.SoundFile(data)
+    except (soundfile.LibsndfileError, TypeError) as refused:  # TypeError: a .raw name, which has no header
+        reason = getattr(refused, "error_string", str(refused)).rstrip(". ")
+        raise ValueError(
+            f"{name} is no audio file that can be read ({reason}): convert it, for instance to WAV or FLAC; "
+            "raw PCM has no header, so pass its samples and their rate"
+        ) from None
+    if not 1 <= file.samplerate <= MAX_RATE:
+        file.close()
+        raise ValueError(f"{name} claims a rate of {file.samplerate} Hz; sample rates are 1 to {MAX_RATE} Hz")
+    return file
+
+
+def read_with_soundfile(data: Path | BytesIO, name: str, max_seconds: float) -> tuple[Wave, int]:
+    """Decode block by block, mixing each, and compare the length with what the header promised."""
+    with sound_file(data, name) as file:
+        if file.frames > max_seconds * file.samplerate:
+            raise ValueError(
+                f"{name} claims {file.frames / file.samplerate:.0f} s of audio; the limit is {max_seconds:.0f} s: "
+                "pass max_seconds=… if it is meant to be that long, or read it in pieces"
+            )
+        blocks = list(mixed_blocks(file, name))
+        wave = np.concatenate(blocks) if blocks else np.empty(0, np.float32)
+        if len(wave) < file.frames:
+            raise ValueError(
+                f"{name} is cut off: its header promises {file.frames} samples and {len(wave)} are there: "
+                "fetch it again, or repair it"
+            )
+        return wave, int(file.samplerate)
+
+
+def mixed_blocks(file: soundfile.SoundFile, name: str) -> Iterator[Wave]:
+    """Give the file's samples, mixed to one channel, block by block."""
+    try:
+        while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):  # [frames, channels]
+            yield mixed(block.T)
+    except soundfile.LibsndfileError as broken:
+        raise ValueError(
+            f"{name} is damaged ({broken.error_string.rstrip('. ')}): fetch it again, or repair it"
+        ) from None
+
+
+def read_with_librosa(data: Path | BytesIO, name: str, kind: str) -> tuple[Wave, int]:
+    """Decode what libsndfile does not know, through librosa and what it finds on this machine (ffmpeg)."""
+    librosa = need("librosa", extra="model", use=f"reading {kind}")
+    # Its decoders take a path only; that it tries several, one of them deprecated, is no news to the user.
+    with NamedTemporaryFile(suffix=".audio") as copy, warnings.catch_warnings(action="ignore"):
+        if isinstance(data, BytesIO):
+            copy.write(data.getbuffer())
+            copy.flush()
+        try:
+            channels, rate = librosa.load(data if isinstance(data, Path) else copy.name, sr=None, mono=False)
+        except Exception as refused:  # each of its decoders has errors of its own, with no parent in common
+            reason = str(refused) or type(refused).__name__
+            raise ValueError(
+                f"{name} is {kind}, which could not be decoded here ({reason}): install ffmpeg, "
+                "or convert it, for instance with ffmpeg -i IN OUT.wav"
+            ) from refused
+    return mixed(np.atleast_2d(channels)), int(rate)
