@@ -1,0 +1,34 @@
+"""Peak memory of a piece of work: each contestant in a process of its own, since a peak never comes down."""
+
+import importlib
+import resource
+import subprocess
+import sys
+
+from tests.benchmarks.harness import Row
+
+
+def peak(module: str, function: str, *arguments: str) -> float:
+    """The largest resident memory, MB, of a fresh process that calls `module.function(*arguments)`."""
+    command = [sys.executable, "-m", "tests.benchmarks.memory", module, function, *arguments]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+
+
+def compare_peaks(
+    work: str, module: str, function: str, ours: tuple[str, ...], peers: dict[str, tuple[str, ...]],
+    bar: float | None = None, runs: int = 1,
+) -> list[Row]:  # fmt: skip
+    """A row for each peer: our peak beside theirs, MB."""
+    mine = min(peak(module, function, *ours) for _ in range(runs))
+    rows = []
+    for name, arguments in peers.items():
+        theirs = min(peak(module, function, *arguments) for _ in range(runs))
+        ratio = theirs / mine
+        rows.append(Row(work, mine, theirs, name, "MB", ratio, bar, None if bar is None else ratio >= bar, runs))
+    return rows
+
+
+if __name__ == "__main__":
+    getattr(importlib.import_module(sys.argv[1]), sys.argv[2])(*sys.argv[3:])
+    unit = 1e6 if sys.platform == "darwin" else 1e3  # ru_maxrss is in bytes there and in KiB here
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)

@@ -1,0 +1,91 @@
+"""Acoustic codes in a sequence: one token a codec frame, its payload one code a book."""
+
+from typing import Any
+
+import numpy as np
+
+from omni_tokenizers.sequence.audio_tokens import chunk_of, length_of, sound_of
+from omni_tokenizers.sequence.modality import Array, Arrays, Encoded
+from omni_tokenizers.sequence.parts import Codes, Part
+from omni_tokenizers.sequence.span import Span
+
+
+class CodecTokens:
+    """The codec modality around a `Codec`."""
+
+    def __init__(self, codec: Any) -> None:
+        self.codec = codec
+
+    def encode(self, part: Part, /) -> Encoded:
+        """Codes as they are, or the codes of a sound."""
+        codes = self.codes_of(part)
+        if codes is None:
+            codes = np.asarray(self.codec.encode(*sound_of(part, Codes)))
+        return self._encoded(codes)
+
+    def count(self, part: Part, /) -> int:
+        """How many tokens: codes say so themselves, a sound by its number of samples."""
+        codes = self.codes_of(part)
+        return len(codes) if codes is not None else int(self.codec.count(*length_of(part, Codes)))
+
+    def decode(self, _span: Span, arrays: Arrays, /) -> Codes:
+        """The codes; `codec.decode(codes.source)` makes them sound."""
+        return Codes(arrays["codes"])
+
+    def stream(self) -> "CodeStream":
+        """Codes, or sound, that arrive in pieces."""
+        return CodeStream(self)
+
+    def codes_of(self, part: Part) -> Array | None:
+        """The codes of a part that holds codes, checked; None if it holds sound."""
+        if not isinstance(part, Codes):
+            raise TypeError(f"expected Codes(codes) or Codes(samples, rate), got {type(part).__name__}")
+        if part.rate is not None or isinstance(part.source, (str, bytes)) or not hasattr(part.source, "shape"):
+            return None
+        codes = np.asarray(part.source)
+        books = len(self.codec.book_sizes)
+        if codes.ndim != 2 or codes.shape[1] != books or codes.dtype.kind not in "iu":
+            raise ValueError(
+                f"codes have the shape {codes.shape} and type {codes.dtype}, expected whole numbers [frames, {books}]; "
+                "sound needs its rate: Codes(samples, rate=…)"
+            )
+        over = (codes < 0) | (codes >= np.asarray(self.codec.book_sizes))
+        if over.any():
+            frame, book = (int(i) for i in np.argwhere(over)[0])
+            raise ValueError(
+                f"code {codes[frame, book]} at frame {frame} is outside book {book}, which has "
+                f"{self.codec.book_sizes[book]} entries"
+            )
+        return codes
+
+    def _encoded(self, codes: Array) -> Encoded:
+        return Encoded({"codes": codes}, step=1.0 / self.codec.frame_rate)
+
+
+class CodeStream:
+    """Pieces of one run of codes: codes pass through, sound goes through the codec's own stream."""
+
+    def __init__(self, tokens: CodecTokens) -> None:
+        self._tokens = tokens
+        self._sound: Any = None  # the codec's own stream, once samples came
+        self._rate = 0  # Hz
+        self._dtype: Any = np.int64
+
+    def push(self, piece: Part, /) -> Encoded:
+        """Take the next codes or samples; return the codes that are certain."""
+        codes = self._tokens.codes_of(piece)
+        if codes is None:
+            samples, rate = chunk_of(piece, Codes)
+            if self._sound is None:
+                self._sound, self._rate = self._tokens.codec.stream(rate), rate
+            if rate != self._rate:
+                raise ValueError(f"this sound began at {self._rate} Hz and cannot go on at {rate} Hz: call end() first")
+            codes = np.asarray(self._sound.push(samples))
+        self._dtype = codes.dtype
+        return self._tokens._encoded(codes)
+
+    def finish(self) -> Encoded:
+        """The codes that were held back."""
+        if self._sound is None:
+            return self._tokens._encoded(np.zeros((0, len(self._tokens.codec.book_sizes)), self._dtype))
+        return self._tokens._encoded(np.asarray(self._sound.finish()))
