@@ -1,4 +1,4 @@
-"""Text: encoding, counting and training, against tiktoken, tokenizers, rs_bpe and rustbpe.
+"""Text: encoding, counting and training, against tiktoken, tokenizers and rustbpe.
 
 No published 100k vocabulary ships in a package, so one is trained here, once, on the sources of the installed
 packages (kept in the temporary folder). All contestants encode with those same ranks and the cl100k pattern.

@@ -8,7 +8,7 @@ from omni_tokenizers.audio.waveform import Wave
 def samples_at(audio: AudioSource, rate: int | None, needed: int) -> Wave:
     """Return the samples at the rate needed; an array is at `rate`, or at the rate needed if none is given.
 
-    >>> len(samples_at(np.zeros(48_000, np.float32), 48_000, 16_000))
+    >>> len(samples_at([0.0] * 48_000, 48_000, 16_000))
     16000
     """
     if rate is None and not is_file(audio):
