@@ -1,0 +1,1 @@
+"""The recipe of `nano`: data that is generated, a codec, and one mixture of tasks."""
