@@ -1,0 +1,193 @@
+"""Embedders: the payload of a span becomes vectors of the shared width, one a token.
+
+Each is a small configuration with a name (`kind`), so that a model says in JSON what it can take: `Values` for patches
+and any other rows of numbers, `Mel` for log-Mel frames, `Features` of a frozen encoder (wav2vec, ViT, Whisper) over a
+bridge, `Books` for acoustic codes. All take the spans of one modality from all rows of a batch at once, with what the
+pieces before them left, and give the vectors of each span and what the next pieces will need.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from omni.model.batch import Run
+from omni.model.bridge import Bridge
+from omni.model.stem import CausalStem, State, Stem
+
+Embedded = tuple[list[Tensor], list[State]]  # of each span: [tokens, width], and the state after it
+NO_STATE: State = []
+
+
+@dataclass(frozen=True)
+class Values:
+    """Rows of `size` numbers, each through one linear layer: for patches, the same as a strided convolution."""
+
+    size: int
+    kind: Literal["values"] = "values"
+
+    def build(self, width: int) -> nn.Module:
+        """The embedder."""
+        return ValueEmbedder(self, width)
+
+
+@dataclass(frozen=True)
+class Mel:
+    """Log-Mel frames through the causal stem."""
+
+    stem: Stem
+    kind: Literal["mel"] = "mel"
+
+    def build(self, width: int) -> nn.Module:
+        """The embedder."""
+        return MelEmbedder(self, width)
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features that a frozen encoder made, over a bridge."""
+
+    bridge: Bridge
+    kind: Literal["features"] = "features"
+
+    def build(self, width: int) -> nn.Module:
+        """The embedder."""
+        return FeatureEmbedder(self, width)
+
+
+@dataclass(frozen=True)
+class Books:
+    """Acoustic codes, one a book and frame; a frame's vector is the sum over its books."""
+
+    sizes: tuple[int, ...]  # entries of each book
+    kind: Literal["books"] = "books"
+
+    def build(self, width: int) -> nn.Module:
+        """The embedder."""
+        return BookEmbedder(self, width)
+
+
+Input = Values | Mel | Features | Books
+
+
+class ValueEmbedder(nn.Module):
+    """All rows of all spans in one product."""
+
+    def __init__(self, spec: Values, width: int) -> None:
+        super().__init__()
+        self.size = spec.size
+        self.linear = nn.Linear(spec.size, width)
+
+    def forward(self, runs: list[Run], states: list[State]) -> Embedded:
+        """Spans of `values` [tokens, …], `size` numbers a token."""
+        rows = [array_of(run, "values").flatten(1) for run in runs]
+        for run, row in zip(runs, rows, strict=True):
+            check_width(run, row.shape[1], self.size, "numbers a token")
+        return list(self.linear(torch.cat(rows)).split([len(row) for row in rows])), states
+
+
+class MelEmbedder(nn.Module):
+    """The causal stem over every span, going on from what the piece before it left."""
+
+    def __init__(self, spec: Mel, width: int) -> None:
+        super().__init__()
+        self.stem = CausalStem(spec.stem, width)
+
+    def forward(self, runs: list[Run], states: list[State]) -> Embedded:
+        """Spans of `values` [tokens, frames a token, bins]."""
+        spec = self.stem.spec
+        pieces = [array_of(run, "values").unflatten(0, (-1, 1)).flatten(1, -2) for run in runs]
+        for run, piece in zip(runs, pieces, strict=True):
+            check_width(run, piece.shape[2], spec.bins, "Mel bins")
+            check_width(run, piece.shape[1], spec.frames, "frames a token")
+        return self.stem(pieces, [state or self.stem.start() for state in states])
+
+
+class FeatureEmbedder(nn.Module):
+    """Every span over the bridge by itself: a span's last group may be short, and a resampler sees one span."""
+
+    def __init__(self, spec: Features, width: int) -> None:
+        super().__init__()
+        self.source = spec.bridge.source
+        self.bridge = spec.bridge.build(width)
+
+    def forward(self, runs: list[Run], states: list[State]) -> Embedded:
+        """Spans of `values` [tokens, source] or [tokens, features a token, source]."""
+        return [self.cross(run) for run in runs], states
+
+    def cross(self, run: Run) -> Tensor:
+        """One span: [tokens, width]."""
+        features = array_of(run, "values")
+        features = features.flatten(0, -2)[None]  # [1, features, source]
+        check_width(run, features.shape[2], self.source, "numbers a feature")
+        tokens: Tensor = self.bridge(features, torch.tensor([run.span.units], device=features.device))[0]
+        if len(tokens) != run.span.length:
+            raise ValueError(
+                f"the bridge makes {len(tokens)} tokens of {features.shape[1]} {run.span.modality} features and the "
+                f"sequence has {run.span.length}: group the tokens as the bridge does"
+            )
+        return tokens
+
+
+class BookEmbedder(nn.Module):
+    """The codes of all spans in one look-up; the tables of all books are one, each below the other."""
+
+    offsets: Tensor
+
+    def __init__(self, spec: Books, width: int) -> None:
+        super().__init__()
+        self.sizes = spec.sizes
+        self.table = nn.Embedding(sum(spec.sizes), width)
+        # No weight, so nothing loads it: it has to be right even when the model is built without memory.
+        with torch.device("cpu"):
+            offsets = torch.tensor([0, *spec.sizes[:-1]]).cumsum(0)
+        self.register_buffer("offsets", offsets, persistent=False)
+
+    def forward(self, runs: list[Run], states: list[State]) -> Embedded:
+        """Spans of `codes` [tokens, books]."""
+        codes = [array_of(run, "codes") for run in runs]
+        for run, code in zip(runs, codes, strict=True):
+            check_width(run, code.shape[1], len(self.sizes), "codes a token")
+        return list(self.look_up(torch.cat(codes).long()).split([len(code) for code in codes])), states
+
+    def look_up(self, codes: Tensor) -> Tensor:
+        """codes [..., books] → [..., width]."""
+        return self.table(codes + self.offsets).sum(-2)
+
+
+def array_of(run: Run, name: str) -> Tensor:
+    """An array of a span's payload."""
+    if name not in run.arrays:
+        raise ValueError(f"{run.span.modality} needs an array {name!r}, its span has {', '.join(run.arrays)}")
+    return run.arrays[name]
+
+
+def check_width(run: Run, found: int, built: int, what: str) -> None:
+    """Raise unless a span has what the model was built for."""
+    if found != built:
+        raise ValueError(
+            f"{run.span.modality} comes with {found} {what} and this model was built for {built}: "
+            f"encode it with the tokenizer that belongs to the model"
+        )
+
+
+def of_dict(about: Mapping[str, Any]) -> Input:
+    """An input from JSON, by its `kind`."""
+    about = dict(about)
+    kind = about.pop("kind", None)
+    if kind == "values":
+        return Values(**about)
+    if kind == "mel":
+        return Mel(Stem(**tupled(about["stem"])))
+    if kind == "features":
+        return Features(Bridge(**tupled(about["bridge"])))
+    if kind == "books":
+        return Books(tuple(about["sizes"]))
+    raise ValueError(f"an input is of the kind values, mel, features or books, not {kind!r}")
+
+
+def tupled(about: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON object with its lists as tuples."""
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in about.items()}

@@ -1,0 +1,1 @@
+"""Published families: each file is a configuration and the names of its weights."""
