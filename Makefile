@@ -8,7 +8,7 @@ OMNI_VENV ?= .venv
 ARGS ?=
 export OMNI_VENV
 PY := $(OMNI_VENV)/bin/python
-BENCHES := tokenizers
+BENCHES := tokenizers model
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow test-extras check format bench $(addprefix bench-,$(BENCHES)) tables clean environment

@@ -10,8 +10,10 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 import torch  # noqa: E402
 
 from tests.benchmarks import harness, model_decoder, model_speech, model_vision  # noqa: E402
+from tests.benchmarks.memory import keep_freed_memory  # noqa: E402
 
 if __name__ == "__main__":
+    keep_freed_memory()
     torch.set_num_threads(1)
     raise SystemExit(
         harness.main(

@@ -9,8 +9,6 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 Source_contra = TypeVar("Source_contra", contravariant=True)
 Tokens_co = TypeVar("Tokens_co", covariant=True)
-Tokens = TypeVar("Tokens")
-Source = TypeVar("Source")
 
 
 @runtime_checkable
@@ -31,14 +29,14 @@ class Stream(Protocol[Source_contra, Tokens_co]):
 
 
 @runtime_checkable
-class Tokenizer(Protocol[Source, Tokens]):
+class Tokenizer(Protocol[Source_contra, Tokens_co]):
     """Source to tokens and back. `count` takes sizes, so its signature differs by modality."""
 
-    def encode(self, source: Source, /) -> Tokens:
+    def encode(self, source: Source_contra, /) -> Tokens_co:
         """Turn the whole source into tokens. Never changes its argument."""
         ...
 
-    def stream(self) -> Stream[Source, Tokens]:
+    def stream(self) -> Stream[Source_contra, Tokens_co]:
         """Return a fresh stream; raises `CannotStream` with the reason where none can equal `encode`."""
         ...
 
