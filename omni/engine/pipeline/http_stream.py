@@ -1,0 +1,140 @@
+"""A POST whose answer streams, on asyncio alone: enough of HTTP/1.1 for an endpoint that sends server-sent events."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+CONNECT = 10.0  # s
+LONGEST_LINE = 1 << 20  # bytes; an event of an endpoint is one line
+LONGEST_ERROR = 2_000  # characters of an error's body that are worth reading
+
+
+class HttpError(RuntimeError):
+    """The endpoint said no, or nothing that is HTTP."""
+
+
+async def post_events(
+    url: str, body: Mapping[str, Any], headers: Mapping[str, str], patience: float
+) -> AsyncGenerator[str, None]:
+    """The data of each server-sent event. Closing the generator closes the connection, and the endpoint stops.
+
+    `patience` is how many seconds nothing may come.
+    """
+    parts = urlsplit(url)
+    secure = parts.scheme == "https"
+    port = parts.port or (443 if secure else 80)
+    host = parts.hostname or ""
+    try:
+        async with asyncio.timeout(CONNECT):
+            reader, writer = await asyncio.open_connection(
+                host, port, ssl=ssl.create_default_context() if secure else None, limit=LONGEST_LINE
+            )
+    except (OSError, TimeoutError) as error:
+        raise HttpError(f"{host}:{port} cannot be reached: {str(error) or 'no answer'}") from error
+    try:
+        data = json.dumps(body).encode()
+        path = parts.path + (f"?{parts.query}" if parts.query else "")
+        head = {
+            "Host": parts.netloc.rpartition("@")[2], "Content-Type": "application/json", "Accept": "text/event-stream",
+            "Content-Length": str(len(data)), "Connection": "close", **headers,
+        }  # fmt: skip
+        lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items()), "", ""]
+        writer.write("\r\n".join(lines).encode() + data)
+        await writer.drain()
+        response = _Response(reader, patience)
+        await response.begin()
+        if response.status != 200:
+            text = (await response.text())[:LONGEST_ERROR]
+            raise HttpError(f"{url} answered {response.status}: {text.strip()}")
+        async for event in response.events():
+            yield event
+    except (asyncio.IncompleteReadError, ConnectionError) as error:
+        raise HttpError(f"{url} hung up in the middle of its answer") from error
+    except TimeoutError:
+        raise HttpError(f"{url} has sent nothing for {patience:g} s") from None
+    except ValueError as error:
+        raise HttpError(f"{url} does not speak HTTP as expected: {error}") from error
+    finally:
+        writer.close()
+        with suppress(OSError, asyncio.CancelledError):
+            await writer.wait_closed()
+
+
+class _Response:
+    """What comes back, line by line."""
+
+    def __init__(self, reader: asyncio.StreamReader, patience: float) -> None:
+        self._reader = reader
+        self._patience = patience
+        self.status = 0
+        self._chunked = False
+        self._length: int | None = None
+
+    async def begin(self) -> None:
+        """Read the status and the headers."""
+        first = (await self._line()).split(maxsplit=2)
+        if len(first) < 2 or not first[0].startswith("HTTP/1."):
+            raise ValueError(f"its first line is {' '.join(first)!r}")
+        self.status = int(first[1])
+        while header := (await self._line()).strip():
+            name, _, value = header.partition(":")
+            match name.lower():
+                case "transfer-encoding":
+                    self._chunked = "chunked" in value.lower()
+                case "content-length":
+                    self._length = int(value)
+
+    async def text(self) -> str:
+        """The body, as far as it is short."""
+        found = b""
+        async for piece in self._body():
+            found += piece
+            if len(found) > 4 * LONGEST_ERROR:
+                break
+        return found.decode(errors="replace")
+
+    async def events(self) -> AsyncGenerator[str, None]:
+        """The data of each event."""
+        rest, data = b"", []
+        async for piece in self._body():
+            *lines, rest = (rest + piece).split(b"\n")
+            if len(rest) > LONGEST_LINE:
+                raise ValueError(f"a line of its answer is longer than {LONGEST_LINE} bytes")
+            for raw in lines:
+                line = raw.rstrip(b"\r").decode(errors="replace")
+                if line.startswith("data:"):
+                    data.append(line[5:].removeprefix(" "))
+                elif not line and data:
+                    yield "\n".join(data)
+                    data = []
+        if data:
+            yield "\n".join(data)
+
+    async def _body(self) -> AsyncGenerator[bytes, None]:
+        if self._chunked:
+            while size := int((await self._line()).partition(";")[0], 16):
+                async with asyncio.timeout(self._patience):
+                    piece = await self._reader.readexactly(size + 2)
+                yield piece[:-2]
+            return
+        left = self._length
+        while left is None or left > 0:
+            async with asyncio.timeout(self._patience):
+                piece = await self._reader.read(1 << 16 if left is None else min(left, 1 << 16))
+            if not piece:
+                if left:
+                    raise ConnectionError("the body is shorter than it said")
+                return
+            left = None if left is None else left - len(piece)
+            yield piece
+
+    async def _line(self) -> str:
+        async with asyncio.timeout(self._patience):
+            line = await self._reader.readline()
+        if not line:
+            raise ConnectionError("nothing more came")
+        return line.decode("latin-1").rstrip("\r\n")

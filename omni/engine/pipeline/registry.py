@@ -1,0 +1,84 @@
+"""Plug-ins by name, as a person types them: `kind:what?option=value`.
+
+speech_to_text("whisper:/models/whisper-base?language=en")
+text_model("openai:http://localhost:8000/v1?model=qwen3")
+text_to_speech("espeak:en-us+f2")
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Literal, cast
+from urllib.parse import parse_qsl
+
+from omni.engine.pipeline.stages import SpeechToText, TextModel, TextToSpeech
+
+Stage = Literal["stt", "llm", "tts"]
+Maker = Callable[..., Any]
+
+# The module is imported when the plug-in is asked for: torch and transformers only where they are used.
+PLUGINS: dict[Stage, dict[str, Maker | str]] = {
+    "stt": {
+        "whisper": "omni.engine.pipeline.whisper:Whisper",
+        "scripted": "omni.engine.pipeline.scripted:ScriptedEars",
+    },
+    "llm": {
+        "hf": "omni.engine.pipeline.causal:CausalModel",
+        "openai": "omni.engine.pipeline.chat:ChatEndpoint",
+        "scripted": "omni.engine.pipeline.scripted:ScriptedModel",
+    },
+    "tts": {
+        "vits": "omni.engine.pipeline.vits:Vits",
+        "espeak": "omni.engine.pipeline.espeak:Espeak",
+        "scripted": "omni.engine.pipeline.scripted:ScriptedVoice",
+    },
+}
+
+
+def register(stage: Stage, name: str, maker: Maker) -> None:
+    """Add a plug-in: `maker(what, **options)` is called with the part behind the colon, and options as strings."""
+    if name in PLUGINS[stage]:
+        raise ValueError(f"--{stage} {name}: there is a plug-in of this name already")
+    PLUGINS[stage][name] = maker
+
+
+def parse(text: str) -> tuple[str, str, dict[str, str]]:
+    """The name, what follows it, and the options.
+
+    >>> parse("openai:http://localhost:8000/v1?model=qwen3")
+    ('openai', 'http://localhost:8000/v1', {'model': 'qwen3'})
+    >>> parse("espeak:en-us+f2")
+    ('espeak', 'en-us+f2', {})
+    """
+    name, _, rest = text.partition(":")
+    what, _, query = rest.partition("?")
+    return name, what, dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
+
+
+def make(stage: Stage, text: str) -> Any:
+    """The plug-in of this name."""
+    name, what, options = parse(text)
+    maker = PLUGINS[stage].get(name)
+    if maker is None:
+        raise ValueError(f"--{stage} {text}: there is no {name!r}; there are {', '.join(sorted(PLUGINS[stage]))}")
+    if isinstance(maker, str):
+        module, _, attribute = maker.partition(":")
+        maker = cast(Maker, getattr(import_module(module), attribute))
+    try:
+        return maker(what, **options)
+    except TypeError as wrong:
+        raise ValueError(f"--{stage} {text}: {wrong}") from wrong
+
+
+def speech_to_text(text: str) -> SpeechToText:
+    """`--stt`."""
+    return cast(SpeechToText, make("stt", text))
+
+
+def text_model(text: str) -> TextModel:
+    """`--llm`."""
+    return cast(TextModel, make("llm", text))
+
+
+def text_to_speech(text: str) -> TextToSpeech:
+    """`--tts`."""
+    return cast(TextToSpeech, make("tts", text))

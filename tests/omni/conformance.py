@@ -1,0 +1,622 @@
+"""What every engine must do, whatever it is made of: the rules of `omni.engine.protocol`, one case each.
+
+    @pytest.mark.parametrize("case", CASES, ids=name_of)
+    def test_my_engine_conforms(case: Case) -> None:
+        conforms(Subject(make), case)
+
+`make` builds the engine under test. Its sessions have to answer a second of audio with at least one event besides the
+end. `long=True` asks for answers of at least 300 events, for the case in which nobody reads them.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+import pytest
+
+from omni.engine.outlet import CAPACITY
+from omni.engine.protocol import (
+    SAMPLE_RATE,
+    AudioIn,
+    Begin,
+    Cancel,
+    Closed,
+    CodesOut,
+    Configure,
+    Discard,
+    Done,
+    EndOfTurn,
+    Engine,
+    EngineSession,
+    Event,
+    Failed,
+    Full,
+    ImageIn,
+    Mark,
+    Origin,
+    Overflow,
+    Refused,
+    SessionSpec,
+    TextIn,
+    Transcript,
+)
+from omni.engine.protocol import AudioOut as Audio
+from tests import virtual_time
+
+FRAME = 640  # samples, 40 ms
+
+
+class Make(Protocol):
+    async def __call__(self, *, sessions: int = 4, long: bool = False) -> Engine: ...
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An engine under test."""
+
+    make: Make
+    virtual: bool = True  # lives on the event loop alone, so that its time can be virtual
+    quiet: float = 60.0  # s after which nothing more can come
+    endless: bool = False  # takes any amount of audio in one turn in bounded memory, so it need not overflow
+
+    @asynccontextmanager
+    async def session(self, *, long: bool = False) -> AsyncIterator[EngineSession]:
+        engine = await self.make(long=long)
+        try:
+            yield await engine.open(SessionSpec())
+        finally:
+            await engine.close()
+
+
+Case = Callable[[Subject], Coroutine[Any, Any, None]]
+CASES: list[Case] = []
+ENUMERATED: list[Case] = []  # at every round of the loop: only in virtual time
+
+
+def case(function: Case) -> Case:
+    CASES.append(function)
+    return function
+
+
+def enumerated(function: Case) -> Case:
+    ENUMERATED.append(function)
+    return function
+
+
+def name_of(function: Case) -> str:
+    return function.__name__
+
+
+def conforms(subject: Subject, function: Case) -> None:
+    """Run one case."""
+    if subject.virtual:
+        virtual_time.run(function(subject))
+    else:
+        asyncio.run(asyncio.wait_for(function(subject), 60))
+
+
+def speech(seconds: float = 0.2, seed: int = 0) -> list[AudioIn]:
+    """Something like speech, in frames."""
+    draw = np.random.default_rng(seed)
+    samples = draw.normal(0, 0.1, round(seconds * SAMPLE_RATE)).astype(np.float32)
+    return [AudioIn(samples[at : at + FRAME]) for at in range(0, len(samples), FRAME)]
+
+
+async def say(session: EngineSession, seconds: float = 0.2) -> None:
+    for unit in speech(seconds):
+        await session.push(unit)
+
+
+async def ask(session: EngineSession, origin: Origin, seconds: float = 0.2) -> None:
+    await say(session, seconds)
+    await session.push(EndOfTurn(origin))
+
+
+def is_end(event: Event, origin: Origin | None = None) -> bool:
+    return isinstance(event, Done | Failed) and (origin is None or event.origin == origin)
+
+
+async def until_end(session: EngineSession, origin: Origin) -> list[Event]:
+    """Every event up to and with the end of a response."""
+    seen: list[Event] = []
+    async for event in session.events():
+        seen.append(event)
+        if is_end(event, origin):
+            return seen
+    raise AssertionError(f"the events ended before {origin} did: {seen}")
+
+
+async def until_quiet(session: EngineSession, seconds: float) -> list[Event]:
+    """Every event that comes, until none has come for so long."""
+    seen: list[Event] = []
+    events = session.events()
+    while True:
+        try:
+            async with asyncio.timeout(seconds):
+                seen.append(await anext(events))
+        except (TimeoutError, StopAsyncIteration):
+            return seen
+
+
+def check_response(events: list[Event], origin: Origin) -> None:
+    """The events of one response: its own origin on each, one end, at the end."""
+    own = [e for e in events if getattr(e, "origin", None) is not None]
+    assert {e.origin for e in own} == {origin}, own  # type: ignore[union-attr]
+    assert [is_end(e) for e in own] == [False] * (len(own) - 1) + [True], own
+    for event in events:
+        assert isinstance(event, Event), event
+        if isinstance(event, Audio):
+            assert event.samples.dtype == np.float32
+            assert event.samples.ndim == 1
+            assert np.isfinite(event.samples).all()
+
+
+def origin(number: int, epoch: int | None = None) -> Origin:
+    return Origin(f"resp_{number}", number if epoch is None else epoch)
+
+
+# Responses
+
+
+@case
+async def a_turn_gets_one_answer_with_its_origin_on_every_event_and_one_end(subject: Subject) -> None:
+    async with subject.session() as session:
+        await ask(session, origin(1))
+        events = await until_end(session, origin(1))
+        assert len(events) > 1, "an answer has something besides its end"
+        assert events[-1] == Done(origin(1), "stop")
+        events += await until_quiet(session, subject.quiet)
+        check_response(events, origin(1))
+
+
+@case
+async def turn_after_turn_is_answered_under_its_own_origin(subject: Subject) -> None:
+    async with subject.session() as session:
+        for number in range(1, 5):
+            await ask(session, origin(number, epoch=number // 2))
+            check_response(await until_end(session, origin(number, epoch=number // 2)), origin(number, number // 2))
+
+
+@case
+async def a_second_response_is_refused_while_one_is_open(subject: Subject) -> None:
+    async with subject.session(long=True) as session:
+        await ask(session, origin(1), 4.0)
+        for unit in (EndOfTurn(origin(2)), Begin(origin(2))):
+            with pytest.raises(Refused, match=r"resp_1.* is open"):
+                await session.push(unit)
+        check_response(await until_end(session, origin(1)), origin(1))
+
+
+@case
+async def an_old_origin_is_refused(subject: Subject) -> None:
+    async with subject.session() as session:
+        await ask(session, origin(2))
+        await until_end(session, origin(2))
+        for old in (origin(2), origin(2, epoch=3), origin(3, epoch=1)):
+            with pytest.raises(Refused, match="cannot follow"):
+                await session.push(EndOfTurn(old))
+        await ask(session, origin(3))
+        check_response(await until_end(session, origin(3)), origin(3))
+
+
+@case
+async def what_comes_while_a_response_is_open_belongs_to_the_next_turn(subject: Subject) -> None:
+    async with subject.session(long=True) as session:
+        await ask(session, origin(1), 4.0)
+        await say(session)
+        check_response(await until_end(session, origin(1)), origin(1))
+        await session.push(EndOfTurn(origin(2)))
+        events = await until_end(session, origin(2))
+        check_response(events, origin(2))
+        assert len(events) > 1
+
+
+@case
+async def a_discarded_turn_and_new_settings_make_no_event_of_their_own(subject: Subject) -> None:
+    async with subject.session() as session:
+        await say(session)
+        await session.push(Discard())
+        await session.push(Configure(SessionSpec(instructions="Be brief.")))
+        assert not [e for e in await until_quiet(session, subject.quiet) if getattr(e, "origin", None)]
+        await ask(session, origin(1))
+        check_response(await until_end(session, origin(1)), origin(1))
+
+
+# Cancel
+
+
+@case
+async def cancel_without_a_response_does_nothing(subject: Subject) -> None:
+    async with subject.session() as session:
+        await session.push(Cancel())
+        await ask(session, origin(1))
+        events = await until_end(session, origin(1))
+        await session.push(Cancel())
+        await session.push(Cancel(heard=0.1))
+        check_response(events + await until_quiet(session, subject.quiet), origin(1))
+        await ask(session, origin(2))
+        check_response(await until_end(session, origin(2)), origin(2))
+
+
+@case
+async def cancel_after_any_number_of_events_ends_the_response_once_and_at_once(subject: Subject) -> None:
+    async with subject.session(long=True) as session:
+        for number, after in enumerate((0, 1, 2, 3, 5, 8, 40), start=1):
+            mine = origin(number)
+            await ask(session, mine, 4.0)
+            seen: list[Event] = []
+            async for event in session.events() if after else _nothing():
+                seen.append(event)
+                if len([e for e in seen if getattr(e, "origin", None)]) >= after or is_end(event, mine):
+                    break
+            await session.push(Cancel(heard=0.04 * after))
+            if not is_end(seen[-1] if seen else None, mine):  # type: ignore[arg-type]
+                rest = await until_end(session, mine)
+                assert rest[-1] == Done(mine, "cancelled")
+                assert not [e for e in rest[:-1] if getattr(e, "origin", None)], "what nobody read is dropped"
+                seen += rest
+            check_response(seen, mine)
+        assert not [e for e in await until_quiet(session, subject.quiet) if getattr(e, "origin", None)]
+
+
+@case
+async def the_next_turn_may_follow_a_cancel_without_waiting(subject: Subject) -> None:
+    async with subject.session(long=True) as session:
+        for number in range(1, 21):
+            await ask(session, origin(number), 0.08)
+            await session.push(Cancel())
+        await ask(session, origin(99))
+        by_origin: dict[Origin, list[Event]] = {}
+        for event in await until_end(session, origin(99)):
+            if own := getattr(event, "origin", None):
+                by_origin.setdefault(own, []).append(event)
+        for number in range(1, 21):
+            assert by_origin[origin(number)] == [Done(origin(number), "cancelled")]
+        check_response(by_origin[origin(99)], origin(99))
+
+
+@enumerated
+async def cancel_in_any_round_of_the_loop_ends_the_response_once(subject: Subject) -> None:
+    await at_every_step(subject, lambda session: session.push(Cancel(heard=0.1)))
+
+
+@enumerated
+async def close_in_any_round_of_the_loop_ends_the_response_once(subject: Subject) -> None:
+    await at_every_step(subject, lambda session: session.close(), closes=True)
+
+
+Act = Callable[[EngineSession], Coroutine[Any, Any, None]]
+
+
+async def at_every_step(subject: Subject, act: Act, *, closes: bool = False) -> None:
+    """Play a response once to count its rounds, then once for every round with something happening in it."""
+    loop = virtual_time.virtual_loop()
+    rounds = 0
+    step = -1
+    while step <= rounds + 2:
+        before = asyncio.all_tasks()
+        engine = await subject.make(sessions=1)
+        session = await engine.open(SessionSpec())
+        await say(session)
+        start = loop.steps
+        acting: list[asyncio.Task[None]] = []
+        if step >= 0:
+            loop.at_step(start + step, partial(begin, acting, act, session))
+        pushed = True
+        try:
+            await session.push(EndOfTurn(origin(1)))
+            events = await until_end(session, origin(1))
+        except Closed:
+            pushed, events = False, []
+        if step < 0:
+            rounds = loop.steps - start
+        for _ in range(start + step + 2 - loop.steps):  # the answer was over first
+            await asyncio.sleep(0)
+        for task in acting:
+            await task
+        events += await until_quiet(session, subject.quiet)
+        if pushed:
+            check_response(events, origin(1))
+            if not closes:
+                await ask(session, origin(2))
+                again = await until_end(session, origin(2))
+                check_response(again, origin(2))
+                assert again[-1] == Done(origin(2), "stop"), f"the session is broken after round {step}"
+        await session.close()
+        second = await engine.open(SessionSpec())  # the only place is free again
+        await second.close()
+        await engine.close()
+        assert asyncio.all_tasks() - before == set()
+        step += 1
+    assert rounds >= 2
+
+
+def begin(acting: list[asyncio.Task[None]], act: Act, session: EngineSession) -> None:
+    acting.append(asyncio.get_running_loop().create_task(act(session)))
+
+
+async def _nothing() -> AsyncIterator[Event]:
+    return
+    yield
+
+
+# Begin
+
+
+@case
+async def what_was_begun_shows_nothing_before_the_turn_is_over(subject: Subject) -> None:
+    async with subject.session() as session:
+        await say(session)
+        await session.push(Begin(origin(1)))
+        early = await until_quiet(session, subject.quiet)
+        assert not [e for e in early if getattr(e, "origin", None) or (isinstance(e, Transcript) and e.final)]
+        await session.push(EndOfTurn(origin(1)))
+        events = await until_end(session, origin(1))
+        assert len(events) > 1
+        check_response(events + await until_quiet(session, subject.quiet), origin(1))
+
+
+@case
+async def what_was_begun_is_taken_back_by_more_of_the_turn(subject: Subject) -> None:
+    async with subject.session() as session:
+        for number, wait in ((1, 0.0), (3, 0.001), (5, 0.05), (7, subject.quiet)):
+            await say(session)
+            await session.push(Begin(origin(number)))
+            await asyncio.sleep(wait)
+            await say(session)
+            await session.push(EndOfTurn(origin(number + 1)))
+            events = await until_end(session, origin(number + 1))
+            check_response(events, origin(number + 1))
+            assert len(events) > 1
+        assert not [e for e in await until_quiet(session, subject.quiet) if getattr(e, "origin", None)]
+
+
+@case
+async def what_was_begun_is_taken_back_by_cancel_and_by_another_beginning(subject: Subject) -> None:
+    async with subject.session() as session:
+        await say(session)
+        await session.push(Begin(origin(1)))
+        await session.push(Cancel())
+        await session.push(Begin(origin(2)))
+        await session.push(Begin(origin(3)))
+        await session.push(EndOfTurn(origin(3)))
+        check_response(await until_end(session, origin(3)) + await until_quiet(session, subject.quiet), origin(3))
+        await say(session)
+        await session.push(Begin(origin(4)))
+        await session.push(EndOfTurn(origin(5)))
+        check_response(await until_end(session, origin(5)) + await until_quiet(session, subject.quiet), origin(5))
+
+
+@enumerated
+async def taking_back_in_any_round_of_the_loop_leaves_no_trace(subject: Subject) -> None:
+    await speculate_at_every_step(subject, confirm=False)
+
+
+@enumerated
+async def confirming_in_any_round_of_the_loop_gives_the_whole_answer(subject: Subject) -> None:
+    await speculate_at_every_step(subject, confirm=True)
+
+
+async def speculate_at_every_step(subject: Subject, *, confirm: bool) -> None:
+    async def direct() -> list[Event]:
+        async with subject.session() as session:
+            await ask(session, origin(2))
+            return await until_end(session, origin(2))
+
+    whole = await direct()
+    loop = virtual_time.virtual_loop()
+    for step in range(1000):
+        engine = await subject.make(sessions=1)
+        session = await engine.open(SessionSpec())
+        await say(session, 0.2 if confirm else 0.12)
+        await session.push(Begin(origin(2 if confirm else 1)))
+        reached = asyncio.Event()
+        loop.at_step(loop.steps + step, reached.set)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(subject.quiet):
+                await reached.wait()
+        if not confirm:
+            for unit in speech(0.2)[3:]:
+                await session.push(unit)
+        await session.push(EndOfTurn(origin(2)))
+        events = await until_end(session, origin(2)) + await until_quiet(session, subject.quiet)
+        check_response(events, origin(2))
+        assert [plain(e) for e in events if getattr(e, "origin", None)] == [
+            plain(e) for e in whole if getattr(e, "origin", None)
+        ]
+        await engine.close()
+        if not reached.is_set():  # everything was over, and the loop slept
+            return
+    raise AssertionError("the engine does not come to rest")
+
+
+def plain(event: Event) -> object:
+    """An event without its times, comparable."""
+    if isinstance(event, Audio):
+        return (event.origin, len(event.samples), event.samples.tobytes())
+    if isinstance(event, CodesOut):
+        return (event.origin, event.codes.tolist())
+    return (event.origin, event.stage) if isinstance(event, Mark) else event
+
+
+# Ends
+
+
+@case
+async def close_ends_an_open_response_and_the_events_and_twice_is_once(subject: Subject) -> None:
+    before = asyncio.all_tasks()
+    engine = await subject.make(long=True)
+    with_engine = asyncio.all_tasks()
+    session = await engine.open(SessionSpec())
+    await ask(session, origin(1), 4.0)
+    first = await anext(session.events())
+    await session.close()
+    rest = [event async for event in session.events()]
+    check_response([first, *rest], origin(1))
+    await session.close()
+    assert [event async for event in session.events()] == []
+    for unit in (*speech(0.04), TextIn("Hello?"), EndOfTurn(origin(2)), Cancel()):
+        with pytest.raises(Closed):
+            await session.push(unit)
+    assert asyncio.all_tasks() - with_engine == set()
+    await engine.close()
+    await engine.close()
+    assert asyncio.all_tasks() - before == set()
+
+
+@case
+async def a_reader_that_waits_is_let_go_by_close(subject: Subject) -> None:
+    async with subject.session() as session:
+        reading = asyncio.create_task(until_quiet(session, subject.quiet))
+        await asyncio.sleep(0)
+        await session.close()
+        assert await reading == []
+
+
+@case
+async def closing_the_engine_ends_every_session(subject: Subject) -> None:
+    engine = await subject.make(long=True)
+    sessions = [await engine.open(SessionSpec()) for _ in range(3)]
+    await ask(sessions[0], origin(1), 4.0)
+    await say(sessions[1])
+    assert engine.ready
+    await engine.close()
+    assert not engine.ready
+    for session in sessions:
+        own = [e async for e in session.events() if getattr(e, "origin", None)]
+        assert [is_end(e) for e in own][-1:] in ([], [True])
+        with pytest.raises(Closed):
+            await session.push(TextIn("Hello?"))
+    with pytest.raises(Closed):
+        await engine.open(SessionSpec())
+
+
+@case
+async def a_full_engine_says_so_at_once_and_when_to_try_again(subject: Subject) -> None:
+    engine = await subject.make(sessions=2)
+    first, second = [await engine.open(SessionSpec()) for _ in range(2)]
+    for _ in range(3):
+        async with asyncio.timeout(0.5):
+            with pytest.raises(Full) as full:
+                await engine.open(SessionSpec())
+        assert 0 < full.value.retry_after < 600
+    await first.close()
+    third = await engine.open(SessionSpec())
+    await ask(third, origin(1))
+    check_response(await until_end(third, origin(1)), origin(1))
+    await ask(second, origin(1))
+    check_response(await until_end(second, origin(1)), origin(1))
+    await engine.close()
+
+
+@case
+async def one_session_never_disturbs_another(subject: Subject) -> None:
+    engine = await subject.make(long=True)
+    calm, restless = await engine.open(SessionSpec()), await engine.open(SessionSpec())
+    await ask(calm, Origin("calm", 1), 4.0)
+    reading = asyncio.create_task(until_end(calm, Origin("calm", 1)))
+    for number in range(1, 6):
+        await ask(restless, origin(number))
+        await restless.push(Cancel())
+        with suppress(Refused):
+            await restless.push(AudioIn(np.full(640, np.nan, np.float32)))
+    await restless.close()
+    check_response(await reading, Origin("calm", 1))
+    await engine.close()
+
+
+# Bounds
+
+
+@case
+async def what_nobody_reads_waits_in_bounds_and_is_not_lost(subject: Subject) -> None:
+    async with subject.session(long=True) as session:
+        await ask(session, origin(1), 16.0)
+        await asyncio.sleep(min(subject.quiet, 0.5) if not subject.virtual else 3600)
+        events = await until_end(session, origin(1))
+        check_response(events, origin(1))
+        assert len(events) > 2 * CAPACITY, f"{len(events)} events are too few to show anything: the answer must be long"
+
+
+async def begin_and_cancel(session: EngineSession, times: int) -> None:
+    for number in range(times):
+        await session.push(EndOfTurn(origin(number)))
+        await session.push(Cancel())
+
+
+@case
+async def beginning_again_and_again_without_reading_overflows(subject: Subject) -> None:
+    async with subject.session() as session:
+        with pytest.raises(Overflow):
+            await begin_and_cancel(session, 10 * CAPACITY)
+        assert len(await until_quiet(session, subject.quiet)) <= 4 * CAPACITY
+
+
+@case
+async def endless_audio_overflows_instead_of_filling_the_memory(subject: Subject) -> None:
+    minute = AudioIn(np.zeros(60 * SAMPLE_RATE, np.float32))
+    async with subject.session() as session:
+        with suppress(Overflow) if subject.endless else pytest.raises(Overflow):
+            for _ in range(60):
+                await session.push(minute)
+        await session.push(Discard())
+        await ask(session, origin(1))
+        check_response([e for e in await until_end(session, origin(1)) if getattr(e, "origin", None)], origin(1))
+
+
+@case
+async def the_events_have_one_reader(subject: Subject) -> None:
+    async with subject.session() as session:
+        first = asyncio.create_task(until_end(session, origin(1)))
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="one reader"):
+            await anext(session.events())
+        await ask(session, origin(1))
+        check_response(await first, origin(1))
+
+
+# Wrong units
+
+WRONG: dict[str, tuple[Any, str]] = {
+    "int16": (AudioIn(np.zeros(640, np.int16)), "float32"),  # type: ignore[arg-type]
+    "float64": (AudioIn(np.zeros(640)), "float32"),  # type: ignore[arg-type]
+    "stereo": (AudioIn(np.zeros((640, 2), np.float32)), "float32"),
+    "a list": (AudioIn([0.0] * 640), "list"),  # type: ignore[arg-type]
+    "NaN": (AudioIn(np.full(640, np.nan, np.float32)), "nan"),
+    "infinity": (AudioIn(np.full(640, np.inf, np.float32)), "inf"),
+    "int16 values in floats": (AudioIn(np.full(640, 20_000, np.float32)), "divide"),
+    "rate": (AudioIn(np.zeros(640, np.float32), rate=24_000), "24000 Hz"),
+    "picture": (ImageIn(np.zeros((8, 8), np.uint8)), "picture|eyes"),
+    "empty picture": (ImageIn(np.zeros((0, 8, 3), np.uint8)), "picture|eyes"),
+    "text": (TextIn(b"bytes"), "bytes"),  # type: ignore[arg-type]
+    "endless text": (TextIn("x" * 1_000_001), "1000001"),
+    "heard": (Cancel(heard=-1.0), "heard"),
+    "heard NaN": (Cancel(heard=float("nan")), "heard"),
+    "no unit": ("Hello.", "no unit"),
+}
+
+
+@case
+async def wrong_units_are_refused_by_name_and_the_session_goes_on(subject: Subject) -> None:
+    engine = await subject.make()
+    session = await engine.open(SessionSpec())
+    await say(session)
+    for wrong, says in WRONG.values():
+        with pytest.raises(Refused, match=says):
+            await session.push(wrong)
+    picture = ImageIn(np.zeros((8, 8, 3), np.uint8))
+    if engine.sees:
+        await session.push(picture)
+    else:
+        with pytest.raises(Refused, match="eyes"):
+            await session.push(picture)
+    await session.push(AudioIn(np.zeros(0, np.float32)))  # nothing is nothing wrong
+    await session.push(EndOfTurn(origin(1)))
+    events = await until_end(session, origin(1))
+    check_response(events, origin(1))
+    assert len(events) > 1
+    await engine.close()

@@ -1,0 +1,595 @@
+"""The plug-ins with real parts: small random checkpoints, a chat endpoint on loopback, and espeak-ng."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    VitsConfig,
+    VitsModel,
+    VitsTokenizer,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+    WhisperForConditionalGeneration,
+    WhisperProcessor,
+    WhisperTokenizer,
+)  # fmt: skip
+
+from omni.engine.answering import StageFailed
+from omni.engine.pipeline.causal import CausalModel, StreamedText
+from omni.engine.pipeline.chat import ChatEndpoint
+from omni.engine.pipeline.espeak import Espeak
+from omni.engine.pipeline.http_stream import HttpError
+from omni.engine.pipeline.pipeline import PipelineEngine, pipeline
+from omni.engine.pipeline.scripted import ScriptedEars, ScriptedVoice
+from omni.engine.pipeline.stages import Call, Message, Samples, Stopped, TextModel
+from omni.engine.pipeline.thread import ModelThread
+from omni.engine.pipeline.tool_text import ToolText
+from omni.engine.pipeline.vits import Vits
+from omni.engine.pipeline.whisper import Whisper, windows
+from omni.engine.protocol import (
+    AudioOut,
+    Cancel,
+    Done,
+    EndOfTurn,
+    Failed,
+    Sampling,
+    SessionSpec,
+    TextDelta,
+    TextIn,
+    Tool,
+    Transcript,
+)
+from tests.omni.conformance import ask, origin, until_end
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+BYTES = sorted(pre_tokenizers.ByteLevel.alphabet())
+TEMPLATE = (
+    "{% if tools %}[{{ tools[0].function.name }}]{% endif %}"
+    "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(main, 60))
+
+
+def byte_level(extra: list[str]) -> dict[str, int]:
+    return {piece: i for i, piece in enumerate([*extra, *BYTES])}
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("llama")
+    tokenizer = Tokenizer(models.BPE(byte_level(["<end>"]), []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>", chat_template=TEMPLATE)
+    fast.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=257, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=160, eos_token_id=0, bos_token_id=None,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whisper")
+    vocabulary = byte_level(["<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>"])
+    tokenizer = WhisperTokenizer(vocab=vocabulary, merges=[])
+    WhisperProcessor(WhisperFeatureExtractor(feature_size=80), tokenizer).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = WhisperConfig(
+        vocab_size=261, d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, max_target_positions=64,
+        pad_token_id=0, bos_token_id=0, eos_token_id=0, decoder_start_token_id=1, suppress_tokens=None,
+        begin_suppress_tokens=None,
+    )  # fmt: skip
+    WhisperForConditionalGeneration(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def vits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("vits")
+    letters = folder / "letters.json"
+    letters.write_text(
+        json.dumps({piece: i for i, piece in enumerate(["<pad>", "<unk>", *" abcdefghijklmnopqrstuvwxyz"])})
+    )
+    VitsTokenizer(str(letters), phonemize=False, pad_token="<pad>", unk_token="<unk>").save_pretrained(folder)
+    torch.manual_seed(0)
+    config = VitsConfig(
+        vocab_size=29, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, ffn_dim=16, flow_size=16,
+        spectrogram_bins=9, upsample_initial_channel=16, upsample_rates=[8, 8], upsample_kernel_sizes=[16, 16],
+        resblock_kernel_sizes=[3], resblock_dilation_sizes=[[1, 3, 5]], prior_encoder_num_flows=2,
+        prior_encoder_num_wavenet_layers=1, posterior_encoder_num_wavenet_layers=1, duration_predictor_num_flows=2,
+        duration_predictor_filter_channels=16, depth_separable_num_layers=1,
+    )  # fmt: skip
+    VitsModel(config).save_pretrained(folder)
+    return folder
+
+
+async def all_of(
+    model: TextModel, *messages: Message, tools: tuple[Tool, ...] = (), how: Sampling | None = None, longest: int = 24
+) -> list[str | Call | Stopped]:
+    async with aclosing(model.answer(messages, tools, how or Sampling(), longest)) as pieces:
+        return [piece async for piece in pieces]
+
+
+def text_of(pieces: list[str | Call | Stopped]) -> str:
+    return "".join(piece for piece in pieces if isinstance(piece, str))
+
+
+# A causal language model
+
+
+def test_a_causal_model_streams_what_generate_gives(llama: Path) -> None:
+    async def main() -> None:
+        model = CausalModel(str(llama))
+        messages = [Message("system", "Be brief."), Message("user", "Hello, wörld!")]
+        pieces = await all_of(model, *messages)
+        ids = torch.tensor([model.prompt(messages, (), 24)])
+        assert model._tokenizer.decode(ids[0]) == "<system>Be brief.\n<user>Hello, wörld!\n<assistant>"
+        theirs = model._model.generate(ids, max_new_tokens=24, do_sample=False)[0, ids.shape[1] :]
+        ended = 0 in theirs
+        assert text_of(pieces) == model._tokenizer.decode(theirs, skip_special_tokens=True)
+        assert (Stopped() in pieces) is not ended
+        assert len(pieces) > 3
+        await model.close()
+
+    run(main())
+
+
+def test_a_seed_draws_the_same_answer_and_another_seed_another(llama: Path) -> None:
+    async def main() -> None:
+        model = CausalModel(str(llama))
+        hello = Message("user", "Hello")
+        texts = [text_of(await all_of(model, hello, how=Sampling(1.0, top_k=50, seed=seed))) for seed in (1, 1, 2)]
+        assert texts[0] == texts[1] != texts[2]
+        await model.close()
+
+    run(main())
+
+
+def test_the_oldest_turns_go_when_the_context_is_full_and_a_turn_that_never_fits_is_an_error(llama: Path) -> None:
+    async def main() -> None:
+        model = CausalModel(str(llama))
+        system = Message("system", "Be brief.")
+        talk = [Message(role, f"{i} {'x' * 20}") for i in range(9) for role in ("user", "assistant")]  # type: ignore[arg-type]
+        text = model._tokenizer.decode(model.prompt([system, *talk[:-1]], (), 16))
+        assert text.startswith("<system>Be brief.\n<user>")
+        assert text.endswith("<user>8 xxxxxxxxxxxxxxxxxxxx\n<assistant>")
+        assert len(text) <= 160 - 16
+        with pytest.raises(StageFailed, match="160"):
+            await all_of(model, system, Message("user", "y" * 200))
+        await model.close()
+
+    run(main())
+
+
+def test_a_cancelled_answer_stops_the_model(llama: Path) -> None:
+    async def main() -> None:
+        model = CausalModel(str(llama))
+        steps = []
+        forward = model._model.forward
+        model._model.forward = lambda **given: (steps.append(1), time.sleep(0.02), forward(**given))[-1]
+        model._ends = set()
+        pieces = model.answer([Message("user", "Hi")], (), Sampling(), 100)
+        async for _ in pieces:
+            break
+        await pieces.aclose()
+        await asyncio.sleep(0.1)
+        so_far = len(steps)
+        await asyncio.sleep(0.2)
+        assert len(steps) == so_far < 20
+        await model.close()
+
+    run(main())
+
+
+def test_letters_of_several_ids_leave_whole(llama: Path) -> None:
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(llama)
+    text = "naïve 🎈 日本"
+    ids = tokenizer.encode(text)
+    stream = StreamedText(tokenizer)
+    pieces = [stream.push(token) for token in ids]
+    assert "".join(pieces) + stream.finish() == text
+    assert "�" not in "".join(pieces)
+
+
+def test_a_model_without_a_chat_template_is_refused(llama: Path, tmp_path: Path) -> None:
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(llama)
+    tokenizer.chat_template = None
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="no chat template"):
+        CausalModel(str(tmp_path))
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_calls_are_taken_out_of_streamed_text(size: int) -> None:
+    call = '<tool_call>\n{"name": "light", "arguments": {"on": true}}\n</tool_call>'
+    text = f"So <b>: {call} or <tool_call>{{no}}</tool_call> <tool"
+    parser, found = ToolText(), []
+    for at in range(0, len(text), size):
+        found += parser.push(text[at : at + size])
+    found += parser.finish()
+    calls = [piece for piece in found if isinstance(piece, Call)]
+    assert [(c.name, c.arguments) for c in calls] == [("light", '{"on": true}')]
+    assert "".join(p for p in found if isinstance(p, str)) == "So <b>:  or <tool_call>{no}</tool_call> <tool"
+
+
+# Whisper
+
+
+def test_whisper_writes_down_a_turn_as_its_own_generate_does_and_a_turn_may_go_on(whisper: Path) -> None:
+    async def main() -> None:
+        model = Whisper(str(whisper), longest=12)
+        samples = np.random.default_rng(0).normal(0, 0.1, 24_000).astype(np.float32)
+        hearing = model.listen()
+        await hearing.push(samples[:8000])
+        first = await hearing.finish()
+        await hearing.push(samples[8000:])
+        features = model._processor(samples, sampling_rate=16_000, return_tensors="pt")
+        theirs = model._model.generate(**features, max_new_tokens=12)
+        assert (
+            await hearing.finish() == model._processor.batch_decode(theirs, skip_special_tokens=True)[0].strip() != ""
+        )
+        assert isinstance(first, str)
+        assert await model.listen().finish() == ""
+        await model.close()
+
+    run(main())
+
+
+def test_whisper_shows_partial_transcripts_when_asked_to_and_never_blocks_the_loop(whisper: Path) -> None:
+    async def main() -> None:
+        model = Whisper(str(whisper), longest=8, partials=0.1)
+        hearing = model.listen()
+        partials: list[str] = []
+        ran_on = False
+        for _ in range(60):
+            text = await hearing.push(np.full(1600, 0.01, np.float32))
+            ran_on = ran_on or (hearing._partial is not None and not hearing._partial.done())
+            partials += [text] if text is not None else []
+            await asyncio.sleep(0.01)
+        assert partials
+        assert ran_on, "a push waited for the model"
+        hearing.drop()
+        await model.close()
+
+    run(main())
+
+
+def test_long_speech_is_cut_where_it_is_quietest() -> None:
+    samples = np.random.default_rng(0).normal(0, 0.1, 16_000 * 65).astype(np.float32)
+    for second in (27.5, 54.0):
+        samples[round(second * 16_000) : round((second + 0.2) * 16_000)] = 0
+    parts = windows(samples)
+    assert np.array_equal(np.concatenate(parts), samples)
+    assert [len(part) / 16_000 for part in parts[:2]] == pytest.approx([27.55, 26.5], abs=0.15)
+
+
+# Voices
+
+
+def test_a_vits_voice_speaks_what_the_model_makes(vits: Path) -> None:
+    async def main() -> None:
+        voice = Vits(str(vits))
+        torch.manual_seed(3)
+        async with aclosing(voice.speak("hello there")) as sound:
+            pieces = [piece async for piece in sound]
+        assert {len(piece) for piece in pieces[:-1]} <= {round(0.04 * voice.rate)}
+        torch.manual_seed(3)
+        with torch.inference_mode():
+            theirs = voice._model(**voice._tokenizer("hello there", return_tensors="pt")).waveform[0].numpy()
+        assert np.array_equal(np.concatenate(pieces), theirs)
+        assert pieces[0].dtype == np.float32
+        await voice.close()
+
+    run(main())
+
+
+async def first_of(voice: Espeak, text: str) -> list[Samples]:
+    async with aclosing(voice.speak(text)) as sound:
+        return [piece async for piece in sound]
+
+
+def test_espeak_speaks_and_the_loop_goes_on_meanwhile() -> None:
+    pytest.importorskip("espeakng_loader")
+
+    async def main() -> None:
+        voice = Espeak("en-us+f2", words_per_minute="180")
+        ticks, speaking = 0, asyncio.create_task(first_of(voice, "This is a rather long sentence. " * 40))
+        while not speaking.done():
+            await asyncio.sleep(0.001)
+            ticks += 1
+        pieces = await speaking
+        assert ticks > 5
+        assert sum(map(len, pieces)) / voice.rate > 40
+        with pytest.raises(ValueError, match="no voice"):
+            async with aclosing(Espeak("xx-none").speak("Hello")) as sound:
+                await anext(sound)
+
+    run(main())
+
+
+# A thread
+
+
+def test_a_stream_from_a_thread_is_bounded_stops_when_nobody_wants_it_and_passes_errors_on() -> None:
+    async def main() -> None:
+        thread, made = ModelThread("test"), []
+
+        def numbers(stop: threading.Event) -> Any:
+            for number in range(100_000):
+                made.append(number)
+                yield number
+
+        async with aclosing(thread.stream(numbers)) as stream:
+            assert await anext(stream) == 0
+            await asyncio.sleep(0.05)
+        assert len(made) < 100
+        async with aclosing(thread.stream(lambda stop: iter(range(500)))) as stream:
+            assert [n async for n in stream] == list(range(500))
+
+        def broken(stop: threading.Event) -> Any:
+            yield 1
+            raise KeyError("lost")
+
+        async with aclosing(thread.stream(broken)) as stream:
+            assert await anext(stream) == 1
+            with pytest.raises(KeyError, match="lost"):
+                await anext(stream)
+        await thread.close()
+
+    run(main())
+
+
+# A chat endpoint
+
+
+@dataclass
+class Endpoint:
+    """A chat endpoint on loopback that answers what it is told to."""
+
+    url: str = ""
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    heads: list[str] = field(default_factory=list)
+    hung_up: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+Answer = Callable[[asyncio.StreamWriter], Coroutine[Any, Any, None]]
+
+
+@asynccontextmanager
+async def endpoint(answer: Answer) -> AsyncIterator[Endpoint]:
+    about = Endpoint()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        size = int(next(line for line in head.split("\r\n") if line.lower().startswith("content-length")).split(":")[1])
+        about.heads.append(head)
+        about.asked.append(json.loads(await reader.readexactly(size)))
+        try:
+            await answer(writer)
+            await writer.drain()
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+        about.hung_up.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    about.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    async with server:
+        yield about
+
+
+def chunked(*events: Any, cut: int = 7) -> Answer:
+    """Server-sent events in chunks that are cut anywhere."""
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        text = "".join(
+            f"data: {e if isinstance(e, str) else json.dumps(e, ensure_ascii=False)}\r\n\r\n" for e in events
+        )
+        data = (": a comment\r\n\r\n" + text).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for at in range(0, len(data), cut):
+            piece = data[at : at + cut]
+            writer.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+        writer.write(b"0\r\n\r\n")
+
+    return answer
+
+
+def says(text: str, **more: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": {"content": text}, **more}]}
+
+
+def raw(data: bytes) -> Answer:
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(data)
+
+    return answer
+
+
+def test_an_endpoint_is_asked_in_full_and_its_words_stream_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "secret")
+
+    async def main() -> None:
+        events = [
+            says("Ünï"),
+            says("cødé 🎈"),
+            says("", finish_reason="length"),
+            {"choices": [], "usage": {}},
+            "[DONE]",
+        ]
+        async with endpoint(chunked(*events)) as there:
+            model = ChatEndpoint(there.url, model="m", key_env="MY_KEY", sees="yes")
+            tool = Tool("light", "Switch it.", {"type": "object"})
+            call = Call("light", '{"on": true}', "call_1")
+            picture = np.zeros((2, 3, 3), np.uint8)
+            pieces = await all_of(
+                model, Message("system", "Brief."), Message("user", "Look.", images=(picture,)),
+                Message("assistant", "", calls=(call,)), Message("tool", "done", call="call_1"),
+                tools=(tool,), how=Sampling(0.5, top_k=9, top_p=0.9, repetition=1.1, seed=4), longest=77,
+            )  # fmt: skip
+            assert pieces == ["Ünï", "cødé 🎈", Stopped()]
+            asked = there.asked[0]
+            image = asked["messages"][1]["content"][0]["image_url"]["url"]
+            assert image.startswith("data:image/png;base64,")
+            asked["messages"][1]["content"][0]["image_url"]["url"] = ""
+            function = {"name": "light", "description": "Switch it.", "parameters": {"type": "object"}}
+            assert asked == {
+                "model": "m", "stream": True, "max_tokens": 77, "temperature": 0.5, "top_p": 0.9, "seed": 4, "top_k": 9,
+                "repetition_penalty": 1.1, "tools": [{"type": "function", "function": function}],
+                "messages": [
+                    {"role": "system", "content": "Brief."},
+                    {"role": "user", "content": [{"type": "image_url", "image_url": {"url": ""}},
+                                                 {"type": "text", "text": "Look."}]},
+                    {"role": "assistant", "content": "", "tool_calls": [
+                        {"id": "call_1", "type": "function",
+                         "function": {"name": "light", "arguments": '{"on": true}'}}]},
+                    {"role": "tool", "content": "done", "tool_call_id": "call_1"},
+                ],
+            }  # fmt: skip
+            assert "POST /v1/chat/completions HTTP/1.1" in there.heads[0]
+            assert "Authorization: Bearer secret" in there.heads[0]
+            assert "secret" not in repr(vars(model))
+
+    run(main())
+
+
+def test_calls_of_tools_come_whole_out_of_their_fragments() -> None:
+    async def main() -> None:
+        def piece(index: int, **function: str) -> dict[str, Any]:
+            call = {"index": index, "function": function} | ({"id": f"call_{index}"} if "name" in function else {})
+            return {"choices": [{"delta": {"tool_calls": [call]}}]}
+
+        fragments = [
+            piece(0, name="light"),
+            piece(0, arguments='{"on"'),
+            piece(1, name="time"),
+            piece(0, arguments=": true}"),
+        ]
+        async with endpoint(chunked(*fragments, "[DONE]")) as there:
+            pieces = await all_of(ChatEndpoint(there.url, model="m"), Message("user", "Hi"))
+            assert pieces == [Call("light", '{"on": true}', "call_0"), Call("time", "{}", "call_1")]
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("answer", "says_so"),
+    [
+        (raw(b"HTTP/1.1 401 No\r\nContent-Length: 8\r\n\r\nbad key!"), "answered 401: bad key!"),
+        (raw(b"HTTP/1.1 500 Oops\r\n\r\nbroken"), "answered 500: broken"),
+        (raw(b"SSH-2.0-OpenSSH\r\n"), "does not speak HTTP"),
+        (raw(b""), "hung up"),
+        (raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nda"), "hung up"),
+        (raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"), "does not speak HTTP"),
+        (raw(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\ndata: {}\n\n"), "hung up"),
+        (chunked({"error": {"message": "no such model"}}), "no such model"),
+        (chunked("{not json"), "Expecting"),
+    ],
+)
+def test_an_endpoint_that_fails_is_an_error_with_its_own_words(answer: Answer, says_so: str) -> None:
+    async def main() -> None:
+        async with endpoint(answer) as there:
+            with pytest.raises((HttpError, RuntimeError, ValueError), match=says_so):
+                await all_of(ChatEndpoint(there.url, model="m"), Message("user", "Hi"))
+
+    run(main())
+
+
+def test_an_endpoint_that_is_not_there_or_says_nothing_is_given_up() -> None:
+    async def main() -> None:
+        with pytest.raises(HttpError, match="cannot be reached"):
+            await all_of(ChatEndpoint("http://127.0.0.1:9/v1", model="m"), Message("user", "Hi"))
+
+        async def silence(writer: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(1)
+
+        async with endpoint(silence) as there:
+            with pytest.raises(HttpError, match=r"nothing for 0\.2 s"):
+                await all_of(ChatEndpoint(there.url, model="m", patience="0.2"), Message("user", "Hi"))
+            await there.hung_up.wait()
+
+    run(main())
+
+
+def test_cancel_hangs_up_on_the_endpoint() -> None:
+    async def main() -> None:
+        async def for_ever(writer: asyncio.StreamWriter) -> None:
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+            while True:
+                writer.write(f"data: {json.dumps(says('word '))}\n\n".encode())
+                await writer.drain()
+                await asyncio.sleep(0.01)
+
+        async with endpoint(for_ever) as there:
+            engine = PipelineEngine(ScriptedEars(), ChatEndpoint(there.url, model="m"), ScriptedVoice())
+            session = await engine.open(SessionSpec(speaks=False))
+            await session.push(TextIn("Go on for ever."))
+            await session.push(EndOfTurn(origin(1)))
+            async for event in session.events():
+                if isinstance(event, TextDelta):
+                    break
+            await session.push(Cancel())
+            assert (await until_end(session, origin(1)))[-1] == Done(origin(1), "cancelled")
+            await asyncio.wait_for(there.hung_up.wait(), 2)
+            await engine.close()
+
+    run(main())
+
+
+def test_an_endpoint_that_fails_fails_the_answer_and_not_the_session() -> None:
+    async def main() -> None:
+        async with endpoint(raw(b"HTTP/1.1 503 Busy\r\n\r\nlater")) as there:
+            engine = PipelineEngine(ScriptedEars(), ChatEndpoint(there.url, model="m"), ScriptedVoice())
+            session = await engine.open(SessionSpec())
+            await session.push(TextIn("Hello?"))
+            await session.push(EndOfTurn(origin(1)))
+            end = (await until_end(session, origin(1)))[-1]
+            assert isinstance(end, Failed)
+            assert (end.code, end.fatal) == ("llm_failed", False)
+            assert "503" in end.message
+            assert "later" in end.message
+            await engine.close()
+
+    run(main())
+
+
+# All of it
+
+
+def test_three_real_plug_ins_by_name_make_a_pipeline_that_talks(whisper: Path, llama: Path, vits: Path) -> None:
+    async def main() -> None:
+        engine = pipeline(f"whisper:{whisper}?longest=8", f"hf:{llama}", f"vits:{vits}")
+        session = await engine.open(SessionSpec(longest=12))
+        await ask(session, origin(1), 1.0)
+        events = await until_end(session, origin(1))
+        assert any(isinstance(e, Transcript) and e.final and e.text for e in events)
+        assert any(isinstance(e, TextDelta) for e in events)
+        assert isinstance(events[-1], Done)
+        text = "".join(e.text for e in events if isinstance(e, TextDelta))
+        assert any(isinstance(e, AudioOut) for e in events) == any(c.isalpha() and c.isascii() for c in text)
+        await engine.close()
+
+    run(main())
