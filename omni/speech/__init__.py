@@ -1,0 +1,1 @@
+"""Speech to text with the shared transformer: Whisper's windows, task tokens and guards, and CTC."""
