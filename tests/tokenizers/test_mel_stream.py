@@ -197,6 +197,16 @@ def test_a_live_resampler_equals_the_offline_one_for_every_chunking(rates, sampl
     assert len(live) == resampled_count(samples, *rates)
 
 
+@pytest.mark.parametrize(
+    ("rates", "samples"), [((24_000, 44_100), 4200), ((44_100, 48_000), 147), ((48_000, 32_000), 3)]
+)
+def test_a_length_that_falls_on_a_half_is_counted_as_it_comes_out(rates, samples):
+    assert len(resample(noise(samples), *rates)) == resampled_count(samples, *rates)
+    every_half = [n for n in range(1, 1200) if 2 * n * rates[1] % rates[0] == 0]
+    for n in every_half:
+        assert len(resample(np.zeros(n, np.float32), *rates)) == resampled_count(n, *rates)
+
+
 def test_a_resampler_says_its_latency_and_no_sample_waits_longer():
     resampler = Resampler(48_000, 16_000)
     assert 0 < resampler.latency < 0.1

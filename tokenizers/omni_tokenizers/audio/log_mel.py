@@ -102,7 +102,7 @@ class LogMel:
     def waveform(self, audio: AudioSource, rate: int | None = None) -> Wave:
         """Return the samples that `encode` sees: one channel, float32, 16 kHz."""
         wave, rate = read_audio(audio, rate=rate)
-        return resample(wave, rate, SAMPLE_RATE)
+        return wave if rate == SAMPLE_RATE else resample(wave, rate, SAMPLE_RATE)
 
     def _window(self, wave: Wave, start: int) -> MelWindow:
         piece = wave[start : start + WINDOW_SAMPLES]

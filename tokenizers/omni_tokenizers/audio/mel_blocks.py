@@ -9,7 +9,6 @@ either: `steady` tries it once in a process, and where it does not hold every ce
 
 What was tried for 30 s (3000 frames) on one core; times are of that step for all frames, whisper took 10 to 15 ms:
 - FFT: numpy 14 ms, scipy (float32, SIMD across rows) 4.6, two frames in one complex FFT 4.5, torch (MKL) 1.2 to 1.9.
-  `out=` made torch slower.
 - Window: numpy 0.8, torch 0.3, both over a strided view of the audio.
 - Power: |z| then square 6 ms; re² + im² 1.0, most of it for taking apart the interleaved pairs. Leaving them
   interleaved (0.3) and giving every filter weight twice moves the sum into the matrix product.
@@ -30,7 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from omni_tokenizers.audio.floors import Floor
+from omni_tokenizers.audio.floors import ONE, QUARTER, Floor
 from omni_tokenizers.audio.mel_filterbank import BINS_FFT, HOP, N_FFT, PAD, mel_filters
 from omni_tokenizers.audio.waveform import Wave
 
@@ -72,6 +71,12 @@ class MelBlocks:
             self.products = [self.mel.new_zeros(CELLS, CELL, group.weights.shape[1]) for group in self.groups]
             self.mel_rows = self.mel.view(CELLS * CELL, bins)
             self.one = torch.ones((), dtype=torch.float32)
+            # What a live stream runs, one cell: views made once and a row at a time by numpy, whose calls are shorter,
+            # save a fifth of a push. For many cells at a time both cost more than they save.
+            self.hann, self.rows = self.window.numpy(), self.frames.numpy()
+            self.spectrum = torch.zeros(CELL, BINS_FFT, dtype=torch.complex64)
+            self.squares = torch.view_as_real(self.spectrum)  # [20, 201, 2], the same memory
+            self.one_cell = self.columns(self.squares, 1)
         self.log = self.mel.numpy().reshape(CELLS * CELL, bins)
         self.runs: dict[int, Run] = {}
 
@@ -82,27 +87,35 @@ class MelBlocks:
         clip's beginning or end, the missing samples are its reflection.
         """
         together = CELL * (CELLS if steady(out.shape[1]) else 1)  # frames
-        scaled = torch.from_numpy(out)
         done = begin
         while done < end:
             until = min(end, done - done % CELL + together)
             row = done % CELL
             floor.block(self.log_power(touched(wave, at, done, until), row, until - done))
-            log = self.mel_rows[row : row + until - done]
-            torch.add(self.one, log, alpha=0.25, out=scaled[done - begin : until - begin])  # see floors.scaled
+            if until - done <= CELL:
+                np.multiply(self.log[row : row + until - done], QUARTER, out=out[done - begin : until - begin])
+                out[done - begin : until - begin] += ONE  # see floors.scaled
+            else:
+                log = self.mel_rows[row : row + until - done]
+                torch.add(self.one, log, alpha=0.25, out=torch.from_numpy(out[done - begin : until - begin]))
             done = until
 
     def log_power(self, samples: Wave, row: int, count: int) -> Wave:
         """Return log10 mel power [count, bins] (−∞ for none) of the frames over these samples, from row `row` on."""
         run = self.run(-(-(row + count) // CELL))
-        overlapping = torch.from_numpy(samples).as_strided((count, N_FFT), (HOP, 1))  # [count, 400]
-        torch.mul(overlapping, self.window, out=self.frames[row : row + count])
-        parts = torch.view_as_real(torch.fft.rfft(run.frames))  # [20·cells, 201, 2]
-        squares = parts.mul_(parts)
-        for group, weights, product in zip(self.groups, run.weights, run.products, strict=True):
-            shape = (run.cells, CELL, weights.shape[1])
-            columns = squares.as_strided(shape, (CELL * COLUMNS, COLUMNS, 1), group.column)
-            torch.bmm(columns, weights, out=product)  # with out=, which autocast does not turn into bfloat16
+        if run.cells == 1:
+            for index in range(count):
+                np.multiply(samples[HOP * index :][:N_FFT], self.hann, out=self.rows[row + index])
+            torch.fft.rfft(run.frames, out=self.spectrum)
+            squares, columns = self.squares, self.one_cell
+        else:
+            overlapping = torch.from_numpy(samples).as_strided((count, N_FFT), (HOP, 1))  # [count, 400]
+            torch.mul(overlapping, self.window, out=self.frames[row : row + count])
+            squares = torch.view_as_real(torch.fft.rfft(run.frames))  # [20·cells, 201, 2]
+            columns = self.columns(squares, run.cells)
+        squares.mul_(squares)
+        for column, weights, product in zip(columns, run.weights, run.products, strict=True):
+            torch.bmm(column, weights, out=product)  # with out=, which autocast does not turn into bfloat16
         torch.cat(run.products, dim=2, out=run.mel).log10_()
         return self.log[row : row + count]
 
@@ -114,6 +127,11 @@ class MelBlocks:
                 products = [product[:cells] for product in self.products]
                 self.runs[cells] = Run(cells, self.frames[: cells * CELL], weights, products, self.mel[:cells])
         return self.runs[cells]
+
+    def columns(self, squares: torch.Tensor, cells: int) -> list[torch.Tensor]:
+        """Return each filter group's columns of the spectra, as views."""
+        strides = (CELL * COLUMNS, COLUMNS, 1)
+        return [squares.as_strided((cells, CELL, len(g.weights)), strides, g.column) for g in self.groups]
 
 
 def touched(wave: Wave, at: int, begin: int, end: int) -> Wave:

@@ -27,12 +27,14 @@ def resample(samples: Samples, rate_in: int, rate_out: int, *, quality: Quality 
 
 
 def resampled_count(samples: int, rate_in: int, rate_out: int) -> int:
-    """Return how many samples `resample` makes: the exact length, rounded half up.
+    """Return how many samples `resample` makes: the exact length, rounded as soxr does it.
 
     >>> resampled_count(44_101, 44_100, 16_000)
     16000
     """
-    return (2 * samples * rate_out + rate_in) // (2 * rate_in)
+    # soxr divides by the ratio in double precision, so an exact half goes up or down with the ratio's last bit: 4200
+    # samples from 24 to 44.1 kHz are 7717.5 and become 7717. This has the same bits, checked on 1149 pairs.
+    return int(samples / (rate_in / rate_out) + 0.5)
 
 
 class Resampler:

@@ -78,6 +78,8 @@ def channel_axis_of(shape: tuple[int, ...]) -> int:
 
 def scaled(values: npt.NDArray[Any]) -> Wave:
     """Return float32 samples: PCM integers divided by their full scale, floats as they are."""
+    if values.dtype == np.float32:
+        return np.ascontiguousarray(values)
     if values.dtype.kind == "f" or not values.size:
         with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite and is refused below
             return np.ascontiguousarray(values, np.float32)
