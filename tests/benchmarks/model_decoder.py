@@ -125,7 +125,9 @@ def rows(quick: bool) -> Iterable[Row]:
         for work, make in WORKS.items():
             title = f"{shape}, {TOKENS} tokens, {work}, {dtype}"
             calls = {"transformers": make(theirs, ids)}
-            yield from compare(title, make(mine, ids), calls, bar=1.0, runs=3 if quick else 7, warmup=1)
+            yield from compare(
+                title, make(mine, ids), calls, bar=1.0, runs=3 if quick or dtype == "bfloat16" else 5, warmup=1
+            )
         del theirs, mine
         if not quick:
             for work in WORKS:
