@@ -186,23 +186,29 @@ def load(
 
 
 def materialise(model: nn.Module, dtype: torch.dtype, device: torch.device | str) -> None:
-    """Give whatever is still without memory a fresh value: weights that no checkpoint filled, and buffers' device."""
+    """Give weights that no checkpoint filled a fresh value, and bring the buffers to the device.
+
+    What a module has already, weights and buffers, stays to the bit: its own initialisation runs on stand-ins.
+    """
     for module in model.modules():
-        if any(p.is_meta for p in module.parameters(recurse=False)):
-            filled = {k: p for k, p in module.named_parameters(recurse=False) if not p.is_meta}
-            module.to_empty(device=device, recurse=False)
-            module.to(dtype)
+        own = dict(module.named_parameters(recurse=False))
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            setattr(module, name, torch.zeros_like(buffer, device=device) if buffer.is_meta else buffer.to(device))
+        buffers = {name: buffer.clone() for name, buffer in module.named_buffers(recurse=False)}
+        if any(p.is_meta for p in own.values()):
+            for name, parameter in own.items():
+                setattr(module, name, nn.Parameter(torch.empty_like(parameter, dtype=dtype, device=device)))
             reset = getattr(module, "reset_parameters", None)
             if callable(reset):
                 reset()
             else:
                 for parameter in module.parameters(recurse=False):
                     nn.init.normal_(parameter, std=0.02)
-            for name, parameter in filled.items():
-                setattr(module, name, parameter)
-    for module in model.modules():
-        for name, buffer in module.named_buffers(recurse=False):
-            setattr(module, name, buffer.to(device))
+            for name, parameter in own.items():
+                if not parameter.is_meta:
+                    setattr(module, name, parameter)
+            for name, buffer in buffers.items():
+                setattr(module, name, buffer)
 
 
 def save(model: nn.Module, config: Config, folder: str | Path) -> None:

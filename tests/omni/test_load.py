@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from omni.model.decoder import Decoder
 from omni.model.families import llama
-from omni.model.load import load, save
+from omni.model.load import load, materialise, save
 
 CONFIG = {
     "model_type": "llama", "vocab_size": 31, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
@@ -158,3 +159,17 @@ def test_loading_never_holds_the_weights_twice(folder: Path, tmp_path: Path) -> 
     # Held once, so near 1; float32 weights may also stay in the file's own pages and cost nothing.
     assert exact < 1.2
     assert 0.5 < half < 1.2
+
+
+def test_what_a_module_has_stays_to_the_bit_while_the_rest_of_it_is_made_fresh() -> None:
+    with torch.device("meta"):
+        norm = nn.BatchNorm1d(4)
+    weight = torch.tensor([1.5, -2.0, 0.25, 3.0])
+    norm.weight = nn.Parameter(weight.clone())
+    norm.running_mean = torch.arange(4.0)
+    norm.running_var = torch.full((4,), 7.0)
+    materialise(nn.Sequential(norm), torch.bfloat16, "cpu")
+    assert torch.equal(norm.weight, weight)
+    assert torch.equal(norm.running_mean, torch.arange(4.0))
+    assert torch.equal(norm.running_var, torch.full((4,), 7.0))
+    assert torch.equal(norm.bias, torch.zeros(4, dtype=torch.bfloat16))
