@@ -29,6 +29,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from omni.sampling import GREEDY, Sampling
+
 SAMPLE_RATE = 16_000  # Hz, of the audio that goes into an engine
 Stage = Literal[
     "endpoint",
@@ -53,36 +55,13 @@ class Tool:
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How tokens are drawn. Temperature 0 takes the likeliest one."""
-
-    temperature: float = 0.0
-    top_k: int = 0  # 0: no limit
-    top_p: float = 1.0
-    repetition: float = 1.0  # above 1 makes what was said less likely
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, low, high in (("temperature", 0, 2), ("top_p", 0, 1), ("repetition", 0.5, 2)):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ValueError(f"{name} is {value}: it has to lie between {low} and {high}")
-        if self.top_p == 0:
-            raise ValueError(
-                "top_p is 0: it is the share of the probability to draw from; temperature 0 is the likeliest"
-            )
-        if self.top_k < 0:
-            raise ValueError(f"top_k is {self.top_k}: it is 0 for no limit, or a number of tokens")
-
-
-@dataclass(frozen=True)
 class SessionSpec:
     """What a session wants: from its beginning, or from `Configure` on."""
 
     instructions: str = ""
     speaks: bool = True  # answers in speech and text; False: in text alone
     tools: tuple[Tool, ...] = ()
-    sampling: Sampling = Sampling()
+    sampling: Sampling = GREEDY
     longest: int = 1024  # text tokens of one answer
 
 

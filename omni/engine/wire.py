@@ -33,7 +33,6 @@ from omni.engine.protocol import (
     Origin,
     Overflow,
     Refused,
-    Sampling,
     SessionSpec,
     TextDelta,
     TextIn,
@@ -43,6 +42,7 @@ from omni.engine.protocol import (
     TurnPrediction,
     Unit,
 )
+from omni.sampling import Sampling
 
 HEAD = struct.Struct("<II")
 LONGEST_JSON = 64 << 20  # bytes: a million characters of text, escaped, and room

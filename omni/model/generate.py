@@ -7,7 +7,8 @@ from torch import Tensor
 
 from omni.model.cache import Step
 from omni.model.decoder import Decoder
-from omni.model.sampling import Sampler, Sampling
+from omni.model.sampling import Sampler
+from omni.sampling import GREEDY, Sampling
 
 
 @torch.inference_mode()
@@ -17,14 +18,13 @@ def generate(
     *,
     limit: int,
     stop: Collection[int] = (),
-    sampling: Sampling | None = None,
+    sampling: Sampling = GREEDY,
 ) -> list[list[int]]:
     """At most `limit` new ids for every prompt; an id of `stop` ends its row and is the row's last.
 
     Every row draws from its own random numbers, all with the seed of `sampling`: a prompt's answer does not depend
     on the prompts beside it.
     """
-    sampling = sampling or Sampling()
     vocabulary = model.spec.vocabulary
     for number, prompt in enumerate(prompts):
         if not prompt:

@@ -10,7 +10,8 @@ from transformers.generation.logits_process import (
 )
 
 from omni.model.generate import generate
-from omni.model.sampling import Sampler, Sampling
+from omni.model.sampling import Sampler
+from omni.sampling import Sampling
 from tests.omni.test_cache import CAPACITY, IDS, MODEL
 
 SCORES = torch.randn(40, generator=torch.Generator().manual_seed(1)) * 2
@@ -62,7 +63,7 @@ def test_a_seed_gives_the_same_draws_and_another_seed_others() -> None:
     ("wrong", "message"),
     [
         ({"temperature": -1.0}, "temperature is -1.0"),
-        ({"top_k": 0}, "top_k is 0"),
+        ({"top_k": -1}, "top_k is -1"),
         ({"top_p": 1.5}, "top_p is 1.5"),
         ({"repetition": 0.0}, "repetition is 0.0"),
     ],

@@ -27,7 +27,6 @@ from omni.engine.protocol import (
     Failed,
     ImageIn,
     Mark,
-    Sampling,
     SessionSpec,
     TextDelta,
     TextIn,
@@ -35,6 +34,7 @@ from omni.engine.protocol import (
     ToolCall,
     Transcript,
 )
+from omni.sampling import Sampling
 from tests import virtual_time
 from tests.omni.conformance import (
     CASES,

@@ -45,13 +45,13 @@ from omni.engine.protocol import (
     Done,
     EndOfTurn,
     Failed,
-    Sampling,
     SessionSpec,
     TextDelta,
     TextIn,
     Tool,
     Transcript,
 )
+from omni.sampling import Sampling
 from tests.omni.conformance import ask, origin, until_end
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 

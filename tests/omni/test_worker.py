@@ -28,13 +28,13 @@ from omni.engine.protocol import (
     Full,
     ImageIn,
     Origin,
-    Sampling,
     SessionSpec,
     TextDelta,
     TextIn,
     Tool,
     ToolCall,
 )  # fmt: skip
+from omni.sampling import Sampling
 from tests.omni.conformance import CASES, Subject, ask, name_of, origin, speech, until_end
 
 ECHO = "omni.engine.echo:EchoEngine"

@@ -15,9 +15,9 @@ from omni.engine.pipeline.chat import as_chat, as_function
 from omni.engine.pipeline.stages import Call, Message, Stopped
 from omni.engine.pipeline.thread import ModelThread
 from omni.engine.pipeline.tool_text import ToolText
-from omni.engine.protocol import Sampling, Tool
+from omni.engine.protocol import Tool
 from omni.model.sampling import Sampler
-from omni.model.sampling import Sampling as Draw
+from omni.sampling import Sampling
 from omni_tokenizers.optional import need
 
 
@@ -84,8 +84,7 @@ class CausalModel:
         stop: threading.Event,
     ) -> Iterator[str | Stopped]:
         ids = self.prompt(messages, tools, longest)
-        how = Draw(sampling.temperature, sampling.top_k or None, sampling.top_p, sampling.repetition, sampling.seed)
-        sampler = Sampler(how)
+        sampler = Sampler(sampling)
         text = StreamedText(self._tokenizer)
         past: Any = None
         fed = torch.tensor([ids], device=self._model.device)

@@ -15,7 +15,8 @@ from PIL import Image
 
 from omni.engine.pipeline.http_stream import post_events
 from omni.engine.pipeline.stages import Call, Message, Stopped
-from omni.engine.protocol import Sampling, Tool
+from omni.engine.protocol import Tool
+from omni.sampling import Sampling
 
 PATIENCE = 60.0  # s without a byte
 

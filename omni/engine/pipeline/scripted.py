@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from omni.engine.pipeline.stages import Call, Message, Samples, Stopped
-from omni.engine.protocol import SAMPLE_RATE, Sampling, Tool
+from omni.engine.protocol import SAMPLE_RATE, Tool
+from omni.sampling import Sampling
 
 CHUNK = 640  # samples, 40 ms
 

@@ -11,7 +11,8 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from omni.engine.protocol import Sampling, Tool
+from omni.engine.protocol import Tool
+from omni.sampling import Sampling
 
 Samples = NDArray[np.float32]
 
