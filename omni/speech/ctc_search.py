@@ -20,6 +20,7 @@ Prefix = tuple[int, ...]
 def greedy(logits: Tensor, lengths: Sequence[int] | None = None, *, blank: int = 0) -> list[list[int]]:
     """The ids of the likeliest path of each row of logits [batch, frames, vocabulary], repeats and blanks taken out.
 
+    >>> import torch
     >>> logits = torch.eye(3)[torch.tensor([[1, 1, 0, 1, 2]])]
     >>> greedy(logits)
     [[1, 1, 2]]

@@ -13,6 +13,7 @@ import pytest
 import omni
 import omni_server
 import omni_tokenizers
+from omni_tokenizers.sequence import registry
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -31,6 +32,7 @@ def name_of(page: Path) -> str:
 @pytest.mark.parametrize("page", [p for p in PAGES if BLOCK.search(p.read_text())], ids=name_of)
 def test_the_python_on_a_page_runs_as_written(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))  # a page's plug-ins go with the page
     text = page.read_text()
     namespace: dict[str, object] = {"__name__": "__page__"}
     for block in BLOCK.finditer(text):
