@@ -95,7 +95,7 @@ class LogMel:
         if self.device is not None:
             raise CannotStream(
                 f"device={self.device!r} computes a clip at once, and its products depend on the clip's length in the "
-                "last bits: stream with LogMel(device=None), 0.1 ms a push, and move the frames"
+                "last bits: stream with LogMel(device=None) and move the frames"
             )
         return MelStream(self.bins, self.floor, rate)
 
