@@ -26,7 +26,7 @@ def build(config: Config) -> nn.Module:
     return VisionTransformer(trunk)
 
 
-def names(config: Config) -> Names:  # noqa: ARG001  # every family is asked alike
+def names(config: Config) -> Names:
     """Pairs (theirs, ours)."""
     return [
         *(pair for prefix in ("deit.", "") for pair in encoder_names(prefix)),

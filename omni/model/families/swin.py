@@ -38,7 +38,7 @@ def build(config: Config) -> nn.Module:
     return Swin(spec)
 
 
-def names(config: Config) -> Names:  # noqa: ARG001  # every family is asked alike
+def names(config: Config) -> Names:
     """Pairs (theirs, ours)."""
     pairs = both("classifier", "head")
     for prefix in ("swin.", ""):

@@ -86,7 +86,7 @@ def names(config: Config) -> Names:
     return pairs
 
 
-def tokenizers(folder: Path, config: Config) -> dict[str, Any]:  # noqa: ARG001  # every family is asked alike
+def tokenizers(folder: Path, config: Config) -> dict[str, Any]:
     """Patches as timm's evaluation transform makes them."""
     a = arguments(config)
     return {"image": patches_of(config.get("pretrained_cfg") or {}, a["patch_size"], a["img_size"])}

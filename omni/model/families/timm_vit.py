@@ -190,7 +190,7 @@ def trunk_names(theirs: str, ours: str, pool: str = "pool.") -> list[tuple[str, 
     ]
 
 
-def tokenizers(folder: Path, config: Config) -> dict[str, Any]:  # noqa: ARG001  # every family is asked alike
+def tokenizers(folder: Path, config: Config) -> dict[str, Any]:
     """Patches as timm's evaluation transform makes them."""
     a = arguments(config)
     layers = hybrid(config)
