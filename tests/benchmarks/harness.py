@@ -22,6 +22,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "bench"
 VERSIONS = (
     "numpy", "torch", "torchaudio", "torchvision", "transformers", "tiktoken", "tokenizers", "soxr", "librosa",
     "openai-whisper", "faster-whisper", "timm", "open-clip-torch", "rustbpe", "websockets",
+    "uvloop", "fastapi", "uvicorn",
 )  # fmt: skip
 
 

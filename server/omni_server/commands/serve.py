@@ -1,0 +1,135 @@
+"""Serve spoken conversations on a websocket: OpenAI Realtime and omni.v1, with a web page, health and metrics.
+
+examples:
+  omni serve                                          say back what is said, on http://127.0.0.1:8000
+  omni serve --engine native --model nano             one omni model that hears and speaks
+  omni serve --engine pipeline --stt whisper:openai/whisper-base --llm hf:Qwen/Qwen2.5-0.5B-Instruct \\
+             --tts vits:facebook/mms-tts-eng          three models, one after the other
+  omni serve --host 0.0.0.0 --keys-file keys.txt --tls-certificate cert.pem --tls-key key.pem
+  omni serve --config omni.toml --check               show what would hold, and where each setting comes from
+  OMNI_PORT=9000 omni serve --log-format json         every setting by flag, environment and TOML file
+
+A client: OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="any").realtime.connect(model="omni")
+Signals: SIGTERM and SIGINT let answers end (--socket-drain-s), a second one stops at once.
+"""
+
+import argparse
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+
+from omni_server import configuration
+from omni_server.configuration import Read
+from omni_server.limits import keys
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    first, _, rest = (__doc__ or "").partition("\n\n")
+    parser.description, parser.epilog = first, rest
+    parser.add_argument(
+        "--check", action="store_true", help="print the effective settings with their sources, and stop"
+    )
+    configuration.add_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until a signal comes."""
+    read = configuration.read(args, os.environ)
+    for stranger in configuration.strangers(os.environ):
+        print(f"omni serve: {stranger}", file=sys.stderr)
+    settings = read.settings
+    keyring = keys.load(settings.keys.file, os.environ)
+    if configuration.beyond_loopback(settings) and not keyring and not settings.keys.none:
+        raise ValueError(
+            f"--host {settings.host} lets others than this machine in, and there is no key: name a file with "
+            f"--keys-file, set {keys.VARIABLE}, or say --keys-none if everybody may come in"
+        )
+    from omni_server.server import encryption
+
+    encryption(settings)  # says now what is wrong with the certificate
+    if args.check:
+        print(read.show())
+        known = (
+            f"{len(keyring.names)} keys: {', '.join(keyring.names)}" if keyring else "no keys: everybody may come in"
+        )
+        print(f"\n# {known}")
+        return 0
+    return _run(read, keyring)
+
+
+def _run(read: Read, keyring: keys.Keyring) -> int:
+    from omni_server import logs
+
+    logs.set_up(read.settings.log)
+    if sys.platform == "win32":
+        return asyncio.run(_serve(read, keyring))
+    import uvloop
+
+    return uvloop.run(_serve(read, keyring))
+
+
+async def _serve(read: Read, keyring: keys.Keyring) -> int:
+    from omni_server import engines
+    from omni_server.dialects.wires import wires
+    from omni_server.inspect.inspector import PATH, Inspector
+    from omni_server.server import Server, schemes
+    from omni_server.session.word_times import CtcWords
+    from omni_server.turns.silero import Silero
+
+    settings = read.settings
+    stop: asyncio.Queue[str] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.put_nowait, number.name)
+    starting = asyncio.create_task(engines.start(settings))
+    stopped = asyncio.create_task(stop.get())
+    await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait({starting})
+        return 130
+    running = starting.result()
+    detector = Silero()
+    await detector.load()
+    served = engines.folder(settings.model) if "native" in settings.engine else None
+    word_times = await asyncio.to_thread(CtcWords, settings.word_times) if settings.word_times else None
+    server = Server(
+        settings, running, wires(settings.limits.session_s), detector,
+        also={PATH: Inspector(served)}, keyring=keyring, word_times=word_times,
+    )  # fmt: skip
+    try:
+        await server.start()
+        # What is there now stays. Going through it again stopped the event loop for 100 ms, in the middle of a word.
+        gc.collect()
+        gc.freeze()
+        at = f"{settings.host}:{server.port}"
+        log.info(
+            "listening",
+            extra={
+                "page": f"{schemes(settings)['http']}://{at}/",
+                "engine": ",".join(settings.engine),
+                "keys": len(keyring.names),
+            },
+        )
+        first = await stopped
+        log.info("%s: answers may end for %g s", first, settings.socket.drain_s)
+        draining = asyncio.create_task(server.drain(settings.socket.drain_s))
+        again = asyncio.create_task(stop.get())
+        await asyncio.wait({draining, again}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (draining, again):
+            task.cancel()
+    finally:
+        await server.close()
+        for engine in running.values():
+            await engine.close()
+        detector.close()
+        if word_times is not None:
+            word_times.close()
+    return 0

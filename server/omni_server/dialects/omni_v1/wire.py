@@ -1,0 +1,223 @@
+"""The dialect omni.v1: frames to commands, events to frames."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from omni.engine.clock import Clock, SystemClock
+from omni_server.dialects.dialect import NotServed, WireLimits
+from omni_server.dialects.omni_v1 import control, telling
+from omni_server.dialects.omni_v1.configure import Wanted, configured
+from omni_server.dialects.omni_v1.fields import BadField, Fields
+from omni_server.dialects.omni_v1.frame import CODES, FIRST, HEADER, LAST, PCM16, BadFrame, Frame, unpack
+from omni_server.dialects.omni_v1.hearing import ClientClock, Hearing
+from omni_server.dialects.omni_v1.sound import Encoder, Pcm16, encoder, to_pcm16
+from omni_server.session.commands import AppendAudio, Command, Configure, Reject
+from omni_server.session.events import (
+    AudioDelta,
+    CodesDelta,
+    Event,
+    OutputAdded,
+    PartDone,
+    Place,
+    SessionChanged,
+    SessionOpened,
+)
+from omni_server.session.items import Message
+from omni_server.session.setup import Setup
+from omni_tokenizers.optional import MissingPackage
+
+STREAMS = 1 << 16
+
+
+@dataclass
+class Stream:
+    """One spoken item on its way to the client."""
+
+    number: int
+    encoder: Encoder
+    item: str
+    sequence: int = 0
+    sample: int = 0
+    codes: int = 0  # frames of codes so far
+
+
+@dataclass
+class OmniV1:
+    """One connection."""
+
+    limits: WireLimits
+    wanted: Wanted
+    clock: Clock
+    hearing: Hearing = field(init=False)
+    _client: ClientClock = field(default_factory=ClientClock)
+    _answers: list[str | bytes] = field(default_factory=list)
+    _streams: int = 0
+    _stream: Stream | None = None
+
+    def __post_init__(self) -> None:
+        self.hearing = Hearing(self.wanted.audio_in)
+
+    @property
+    def setup(self) -> Setup:
+        """What the session is to be at the beginning."""
+        return self._setup()
+
+    # In
+
+    def read(self, frame: str | bytes) -> list[Command]:
+        """The commands of a frame."""
+        if isinstance(frame, str):
+            return self._control(frame)
+        simple = self.hearing.simple(frame)
+        if simple is not None:
+            return [AppendAudio(simple, self.hearing.format.rate)]
+        try:
+            came = unpack(frame)
+            samples = self.hearing.frame(came)
+        except BadFrame as bad:
+            return [Reject("bad_frame", str(bad), bad.field)]
+        sent_at = None if came.time is None else self._client.ours(came.time, self.clock.now())
+        return [AppendAudio(samples, self.wanted.audio_in.rate, sent_at)] if len(samples) else []
+
+    def answers(self) -> list[str | bytes]:
+        """What the wire itself answers, now."""
+        answers, self._answers = self._answers, []
+        return answers
+
+    def _control(self, frame: str) -> list[Command]:
+        try:
+            values = json.loads(frame)
+        except (ValueError, RecursionError) as wrong:
+            return [Reject("bad_json", f"this is no JSON: {wrong}")]
+        if not isinstance(values, dict):
+            return [Reject("bad_json", "a message is a JSON object")]
+        said = Fields(values)
+        ref = values.get("ref") if isinstance(values.get("ref"), str) else None
+        try:
+            return self._commanded(said, ref)
+        except BadField as bad:
+            return [Reject("bad_field", str(bad), bad.path, ref=ref)]
+        except MissingPackage as missing:
+            return [Reject("not_served", str(missing), "audio_in", ref=ref)]
+
+    def _commanded(self, said: Fields, ref: str | None) -> list[Command]:
+        kind = said.text("type", 128)
+        if kind == "ping":
+            now = self.clock.now()
+            t = said.number("t", -1e12, 1e12)
+            if "round_trip_ms" in said:
+                self._client.half_way = said.number("round_trip_ms", 0, 60_000) / 2000
+            self._client.ours(t, now)
+            self._answers.append(json.dumps({"type": "pong", "t": t, "server": round(now, 6)}))
+            return []
+        if kind == "configure":
+            wanted = configured(self.wanted, said, self.limits)
+            encoder(wanted.audio_out.type, wanted.audio_out.rate)  # raises where a package is missing
+            if wanted.audio_in != self.wanted.audio_in:
+                self.hearing = Hearing(wanted.audio_in)
+            self.wanted = wanted
+            return [Configure(self._setup(), ref)]
+        command = control.command(said, self.limits, lambda theirs: self._client.ours(theirs, self.clock.now()))
+        if command is None:
+            return [
+                Reject(
+                    "unknown_type", f"there is no message {kind[:40]!r}: docs/protocol.md lists them", "type", ref=ref
+                )
+            ]
+        return [command]
+
+    def _setup(self) -> Setup:
+        return replace(self.wanted.setup, wire=self.wanted.as_json())
+
+    # Out
+
+    def write(self, event: Event) -> list[str | bytes]:
+        """The frames that say this."""
+        if type(event) is AudioDelta:
+            return self._sound(event)
+        match event:
+            case CodesDelta(place=place, codes=codes):
+                stream = self._of(place)
+                payload = bytes((codes.shape[1],)) + np.ascontiguousarray(codes, "<u2").tobytes()
+                frame = Frame(CODES, payload, 0, stream.number, stream.sequence, stream.codes)
+                stream.sequence += 1
+                stream.codes += len(codes)
+                return [frame.pack()]
+            case SessionOpened(session=session, setup=setup):
+                return [_json({"type": "opened", "protocol": "omni.v1", "session": session, "model": setup.model,
+                               "server": round(self.clock.now(), 6), "configuration": setup.wire})]  # fmt: skip
+            case SessionChanged(setup=setup):
+                return [_json({"type": "configured", "configuration": setup.wire})]
+            case OutputAdded(place=place, item=item):
+                about: dict[str, Any] = {"type": "output_started", "answer": place.response, "item": place.item}
+                if isinstance(item, Message):
+                    stream = self._of(place)
+                    about |= {"stream": stream.number, "audio": vars(self.wanted.audio_out)}
+                return [_json(about)]
+            case PartDone(place=place, speech=True):
+                return self._end(place)
+            case _:
+                told = telling.told(event)
+                return [] if told is None else [_json(told)]
+
+    def _of(self, place: Place) -> Stream:
+        stream = self._stream
+        if stream is None or stream.item != place.item:
+            number = self._streams = self._streams % (STREAMS - 1) + 1
+            out = self.wanted.audio_out
+            stream = self._stream = Stream(number, encoder(out.type, out.rate), place.item)
+        return stream
+
+    def _sound(self, event: AudioDelta) -> list[str | bytes]:
+        stream = self._of(event.place)
+        if stream.sequence and type(stream.encoder) is Pcm16:  # nearly all frames: half the time of the way below
+            header = HEADER.pack(PCM16, 0, stream.number, stream.sequence & 0xFFFFFFFF, stream.sample)
+            stream.sequence += 1
+            stream.sample += len(event.samples)
+            return [header + to_pcm16(event.samples).tobytes()]
+        return [self._frame(stream, payload, count) for payload, count in stream.encoder.encode(event.samples)]
+
+    def _frame(self, stream: Stream, payload: bytes, count: int, flags: int = 0) -> bytes:
+        flags |= FIRST if not stream.sequence else 0
+        frame = Frame(stream.encoder.type, payload, flags, stream.number, stream.sequence, stream.sample).pack()
+        stream.sequence += 1
+        stream.sample += count
+        return frame
+
+    def _end(self, place: Place) -> list[str | bytes]:
+        stream = self._stream
+        if stream is None or stream.item != place.item:
+            return []
+        frames: list[str | bytes] = [self._frame(stream, payload, count) for payload, count in stream.encoder.finish()]
+        frames.append(self._frame(stream, b"", 0, LAST))
+        self._stream = None
+        return frames
+
+
+def _json(about: Mapping[str, Any]) -> str:
+    return json.dumps(about, ensure_ascii=False, default=dict)
+
+
+class OmniV1Wire:
+    """What the server offers."""
+
+    name: str = "omni.v1"
+    paths: Sequence[str] = ("/v1/omni",)
+    subprotocols: Sequence[str] = ("omni.v1",)
+
+    def __init__(self, clock: Callable[[], Clock] = SystemClock) -> None:
+        self._clock = clock
+
+    def open(self, query: Mapping[str, str], limits: WireLimits) -> OmniV1:
+        """A connection begins."""
+        wanted = Wanted()
+        if model := query.get("model", "")[:128]:
+            wanted = replace(wanted, setup=replace(wanted.setup, model=model))
+        for name in query:
+            if name not in ("model", "resume", "received"):
+                raise NotServed(f"{name[:40]!r} is no part of this address: model, resume and received are")
+        return OmniV1(limits, wanted, self._clock())

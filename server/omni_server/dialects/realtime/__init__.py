@@ -1,0 +1,1 @@
+"""OpenAI Realtime (GA) over a websocket."""

@@ -1,0 +1,68 @@
+"""Which engines answer, by the settings; each in a process of its own unless told otherwise."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from omni.engine.handle import WorkerEngine
+from omni.engine.protocol import Engine
+from omni.engine.worker import build
+from omni_server.settings import Settings
+
+LONGEST_START = 900.0  # s to load a large model in
+
+
+def factory(kind: str, settings: Settings) -> tuple[str, dict[str, Any]]:
+    """`module:function` of an engine, and its options as JSON can carry them.
+
+    >>> factory("echo-live", Settings(sessions=3))
+    ('omni.engine.echo:EchoEngine', {'duplex': True, 'sessions': 3})
+    """
+    match kind:
+        case "echo" | "echo-live":
+            return "omni.engine.echo:EchoEngine", {"duplex": kind == "echo-live", "sessions": settings.sessions}
+        case "pipeline":
+            stages = {"stt": settings.stt, "llm": settings.llm, "tts": settings.tts}
+            return "omni.engine.pipeline.pipeline:pipeline", {**stages, "sessions": settings.sessions}
+        case _:
+            options = {"folder": str(folder(settings.model)), "sessions": settings.sessions}
+            return "omni.engine.native.engine:native", options
+
+
+def folder(model: str) -> Path:
+    """Where a native model lies: the folder of this name, or the one that comes along."""
+    if Path(model).is_dir():
+        return Path(model)
+    import omni
+
+    along = Path(omni.__file__).parent / model / "weights"
+    if Path(model).name == model and (along / "config.json").is_file():
+        return along
+    raise ValueError(f"--model {model}: there is no such folder, and no model of this name comes along")
+
+
+def name(kind: str, settings: Settings) -> str:
+    """What `/v1/models` calls an engine, and a client asks for."""
+    return Path(settings.model).name if kind == "native" else kind
+
+
+async def start(settings: Settings) -> dict[str, Engine]:
+    """All of them by name, ready to open sessions; the first is for whoever asks for none of them."""
+    found: dict[str, Engine] = {}
+    try:
+        for kind in settings.engine:
+            found[name(kind, settings)] = await _start(*factory(kind, settings), worker=settings.worker)
+    except BaseException:
+        await asyncio.gather(*(engine.close() for engine in found.values()))
+        raise
+    return found
+
+
+async def _start(where: str, options: dict[str, Any], *, worker: bool) -> Engine:
+    if worker:
+        return await WorkerEngine.start(where, options, longest_start=LONGEST_START)
+    engine = build(where, options)
+    if hasattr(engine, "start"):
+        await engine.start()
+    built: Engine = engine
+    return built

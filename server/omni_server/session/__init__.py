@@ -1,0 +1,1 @@
+"""A conversation as one state machine: commands go in, events come out, and nothing here knows a wire."""

@@ -1,0 +1,327 @@
+"""The answers of one session: begun, filled by the engine, cut short, each ended exactly once."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+from omni.engine.protocol import (
+    Answered,
+    AudioOut,
+    Cancel,
+    CodesOut,
+    Done,
+    Mark,
+    Origin,
+    SessionSpec,
+    TextDelta,
+    ToolCall,
+    Unit,
+)
+from omni_server.latency.waterfall import waterfall
+from omni_server.session import events
+from omni_server.session.events import Answer, Event, Measured, Outcome, ResponseCreated, ResponseDone, Thinking
+from omni_server.session.ground import Ground
+from omni_server.session.items import Item, Reference
+from omni_server.session.playback import Playback
+from omni_server.session.setup import Wishes
+from omni_server.session.speaking import Speaking
+from omni_server.session.telling import Wait, units_of
+
+MARKS = frozenset(
+    "prefill first_text first_codes first_audio transcript llm_first_token first_clause tts_first_audio".split()
+)
+
+
+@dataclass(frozen=True)
+class StartApart:
+    """Answer this in an engine session of its own."""
+
+    origin: Origin
+    spec: SessionSpec
+    units: Sequence[Unit]
+
+
+@dataclass(frozen=True)
+class StopApart:
+    """Nobody wants that one any more."""
+
+    response: str
+
+
+Chore = StartApart | StopApart
+
+
+@dataclass
+class Answers:
+    """At most one at a time in the conversation, a few beside it."""
+
+    ground: Ground
+    active: Speaking | None = None
+    beside: dict[str, Speaking] = field(default_factory=dict)
+    playback: Playback | None = None
+    chores: deque[Chore] = field(default_factory=deque)
+    prepared: Origin | None = None
+    taken_back: bool = False  # one that was prepared, since the last that began
+    speech: dict[str, float] = field(default_factory=dict)  # moments of speech that nothing has answered yet
+    spoken: list[str] = field(default_factory=list)  # its items
+    only_transcribing: dict[str, list[str]] = field(default_factory=dict)  # items, by response that nobody sees
+    _epochs: "count[int]" = field(default_factory=lambda: count(1))
+    _leaving: dict[str, Speaking] = field(default_factory=dict)  # whose end has not left yet
+    _last: Speaking | None = None
+    _last_excluded: tuple[str, ...] = ()
+
+    # Beginning
+
+    def prepare(self) -> None:
+        """The turn is probably over: let the engine begin."""
+        ground = self.ground
+        if self.active is None and not ground.telling.stale and not ground.setup.only_transcribes:
+            self.prepared = self._origin()
+            ground.telling.begin(self.prepared, ground.setup.spec(ground.settings.longest_answer))
+
+    def take_back(self) -> None:
+        """It was not over."""
+        if self.prepared is not None:
+            self.prepared, self.taken_back = None, True
+
+    def transcribe(self) -> None:
+        """The engine is only to write down what was said."""
+        ground, origin = self.ground, self._origin()
+        self.only_transcribing[origin.response] = self._answered()
+        ground.telling.end_turn(origin, SessionSpec(speaks=False, longest=1), ())
+        ground.telling.units.append(Wait(origin.response))
+
+    def begin(
+        self,
+        wishes: Wishes,
+        *,
+        aside: bool = False,
+        context: Sequence[Item | Reference] | None = None,
+        by_turn: bool = False,
+    ) -> Speaking:
+        """Answer the conversation; or `context` alone; `aside`: the conversation does not learn of it.
+
+        `by_turn`: because the user's turn is over, so that what was prepared for that is the answer.
+        """
+        ground = self.ground
+        spec = ground.setup.spec(ground.settings.longest_answer, wishes)
+        origin = self.prepared if self.prepared is not None and by_turn else self._origin()
+        speaking = Speaking(
+            origin, ground.names, ground.say, None if aside else self._enter, wishes, spec.speaks,
+            ground.engine_rate, wishes.rate_out or ground.setup.rate_out, aside, aside or context is not None,
+        )  # fmt: skip
+        if not aside:
+            self.active, speaking.answered = speaking, self._answered()
+            speaking.moments, self.speech = self.speech, {}
+            speaking.reopened, self.taken_back, self.prepared = self.taken_back, False, None
+        else:
+            self.beside[origin.response] = speaking
+        speaking.moments["turn_over"] = ground.now()
+        self._leaving[origin.response] = speaking
+        ground.say(ResponseCreated(speaking.answer()))
+        if speaking.apart:
+            self.chores.append(StartApart(origin, spec, self._context(context)))
+        else:
+            ground.telling.end_turn(origin, spec, list(ground.conversation))
+        return speaking
+
+    # The engine
+
+    def from_engine(self, event: Answered) -> None:
+        """Something of a response. What comes for one that is over is dropped here, and only here."""
+        name = event.origin.response
+        speaking = self.active if self.active is not None and self.active.id == name else self.beside.get(name)
+        if speaking is None:
+            if isinstance(event, Done) and name in self.only_transcribing:
+                self.transcribed(name)
+            return
+        match event:
+            case TextDelta(text=text):
+                speaking.text(text)
+            case AudioOut(samples=samples):
+                speaking.audio(samples)
+            case CodesOut(codes=codes):
+                if self.ground.setup.codes_out:
+                    speaking.codes(codes)
+            case ToolCall(name=tool, arguments=arguments, call=call):
+                speaking.moments.setdefault("tool", self.ground.now())
+                speaking.call(tool, arguments, call)
+            case Mark(stage=stage, time=time):
+                if stage in MARKS:
+                    speaking.moments.setdefault(stage, time)
+            case Done(reason="length"):
+                self._end(speaking, "incomplete", reason="max_output_tokens")
+            case Done(reason="cancelled"):
+                self._end(speaking, "cancelled", reason="client_cancelled")
+            case Done():
+                self._end(speaking, "completed")
+        if speaking.begun and speaking.thinking:
+            speaking.thinking = False
+            self.ground.say(Thinking(speaking.id, False))
+
+    def fail(self, response: str, code: str, message: str) -> None:
+        """It cannot go on."""
+        speaking = self.active if self.active is not None and self.active.id == response else self.beside.get(response)
+        if speaking is not None:
+            self._end(speaking, "failed", code=code, message=message)
+        elif response in self.only_transcribing:
+            self.ground.transcripts.give_up(self.only_transcribing[response], code, message)
+            self.transcribed(response)
+
+    def transcribed(self, response: str) -> None:
+        """A response that nobody sees is over."""
+        items = self.only_transcribing.pop(response)
+        why = "this engine writes down nothing of what it hears: choose one with speech to text"
+        self.ground.transcripts.give_up(items, "transcription_unavailable", why)
+
+    # Ending
+
+    def cancel(self, speaking: Speaking, reason: str) -> None:
+        """Stop it, now: what has not left is not sent."""
+        ground, now = self.ground, self.ground.now()
+        dropped = ground.drop_audio(speaking.id)
+        speaking.unsay(dropped)
+        heard = None
+        if self.playback is not None and speaking.owns(self.playback.item):
+            heard = speaking.truncated.get(self.playback.item.id, self.playback.heard(now))
+        elif speaking.spoken:
+            heard = 0.0
+        self._end(speaking, "cancelled", reason=reason)
+        if self.playback is not None and speaking.owns(self.playback.item) and heard is not None:
+            heard = self.playback.stop(heard)
+        if speaking.apart:
+            self.chores.append(StopApart(speaking.id))
+        else:
+            ground.telling.cancel(heard)
+
+    def silence(self) -> None:
+        """The answer that still plays at the client, though it is made, is interrupted."""
+        playback, now = self.playback, self.ground.now()
+        if playback is not None and playback.audible(now):
+            self.cut(playback, playback.heard(now))
+
+    def cut(self, playback: Playback, heard: float) -> None:
+        """Of the last answer only so much was heard."""
+        heard = playback.stop(heard)
+        if self._last is not None and self._last.owns(playback.item) and not self._last.apart:
+            self.ground.telling.cancel(heard)
+        else:
+            self.ground.telling.stale = True
+
+    def played(self, item: str, seconds: float, received_at: float | None, first_at: float | None) -> None:
+        """The client says how much of an answer it has played, and when it heard the first of it."""
+        playback, last = self.playback, self._last if self.active is None else self.active
+        if playback is None or playback.item.id != item:
+            return
+        playback.told(seconds, self.ground.now())
+        if last is None or not last.owns(playback.item) or "received" in last.moments or "audible" in last.moments:
+            return
+        if received_at is not None:
+            last.moments["received"] = received_at
+        if first_at is not None:
+            last.moments["audible"] = first_at
+        if last is self._last and (received_at is not None or first_at is not None):
+            self.ground.say(Measured(last.id, None, self._last_excluded))
+
+    def thinking_at(self) -> float | None:
+        """When the silence of an answer is to be told."""
+        speaking = self.active
+        if speaking is None or speaking.begun or speaking.thinking or not self.ground.settings.thinking_ms:
+            return None
+        return speaking.moments["turn_over"] + self.ground.settings.thinking_ms / 1000
+
+    def think(self) -> None:
+        """Tell it, if it is time."""
+        due = self.thinking_at()
+        if due is not None and self.active is not None and self.ground.now() >= due:
+            self.active.thinking = True
+            self.ground.say(Thinking(self.active.id, True))
+
+    def enough(self) -> Unit:
+        """What is said to the engine when only the words of a turn were wanted, and are there."""
+        return Cancel()
+
+    # The wire
+
+    def leaving(self, event: Event) -> Event:
+        """An event leaves for the wire: the moment of the first sound is now, and an end brings its waterfall."""
+        if isinstance(event, events.AudioDelta):
+            name = event.place.response
+            speaking = self._leaving.get(name)
+            if speaking is not None:
+                now = self.ground.now()
+                speaking.moments.setdefault("first_sent", now)
+                if not speaking.aside:
+                    self._plays(speaking, event, now)
+        elif isinstance(event, events.TextDelta) and not event.speech:
+            speaking = self._leaving.get(event.place.response)
+            if speaking is not None:
+                speaking.moments.setdefault("first_sent", self.ground.now())
+        elif isinstance(event, ResponseDone):
+            speaking = self._leaving.pop(event.answer.id, None)
+            if speaking is not None:
+                return ResponseDone(event.answer, waterfall(speaking.moments, _excluded(event.answer, speaking)))
+        elif isinstance(event, Measured) and self._last is not None and event.response == self._last.id:
+            return Measured(event.response, waterfall(self._last.moments, event.excluded))
+        return event
+
+    # Inside
+
+    def _origin(self) -> Origin:
+        return Origin(self.ground.names.new("resp"), next(self._epochs))
+
+    def _answered(self) -> list[str]:
+        found, self.spoken = self.spoken, []
+        return found
+
+    def _enter(self, item: Item) -> str | None:
+        return self.ground.conversation.add(item)
+
+    def _context(self, context: Sequence[Item | Reference] | None) -> list[Unit]:
+        found: list[Unit] = []
+        for item in self.ground.conversation if context is None else context:
+            known = self.ground.conversation.find(item.id) if isinstance(item, Reference) else item
+            found += units_of(known) if known is not None else []
+        return found
+
+    def _plays(self, speaking: Speaking, event: events.AudioDelta, now: float) -> None:
+        if self.playback is None or self.playback.item.id != event.place.item:
+            item = speaking.find(event.place.item)
+            if item is None:
+                return
+            self.playback = Playback(item)
+        self.playback.add(len(event.samples) / event.rate, now)
+
+    def _end(self, speaking: Speaking, status: Outcome, reason: str = "", code: str = "", message: str = "") -> None:
+        ground = self.ground
+        answer = Answer(
+            speaking.id, status, (), speaking.aside, speaking.speaks, reason or None, code or None, message or None,
+            speaking.wishes.metadata, speaking.wishes.wire,
+        )  # fmt: skip
+        if speaking is self.active:
+            self.active = None
+        else:
+            self.beside.pop(speaking.id, None)
+        answer = speaking.end(answer)
+        if speaking.thinking:
+            speaking.thinking = False
+            ground.say(Thinking(speaking.id, False))
+        why = "the answer ended before the speech was written down" if status == "cancelled" else "no speech to text"
+        ground.transcripts.give_up(speaking.answered, "transcription_unavailable", why)
+        ground.say(ResponseDone(answer, None))
+        ground.say(Measured(speaking.id, None, _excluded(answer, speaking)))
+        if not speaking.aside:
+            self._last, self._last_excluded = speaking, _excluded(answer, speaking)
+            if speaking.apart:
+                ground.telling.stale = True  # the engine's own conversation knows nothing of it
+            for name, heard in speaking.truncated.items():
+                if self.playback is not None and self.playback.item.id == name and status != "cancelled":
+                    self.cut(self.playback, heard)
+
+
+def _excluded(answer: Answer, speaking: Speaking) -> tuple[str, ...]:
+    found: list[str] = [answer.status] if answer.status in ("cancelled", "failed") else []
+    found += ["reopened"] if speaking.reopened else []
+    found += ["tool"] if "tool" in speaking.moments else []
+    return tuple(found)

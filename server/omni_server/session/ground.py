@@ -1,0 +1,29 @@
+"""What the parts of one session share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from omni_server.session.conversation import Conversation
+from omni_server.session.events import Event
+from omni_server.session.names import Names
+from omni_server.session.settings import SessionSettings
+from omni_server.session.setup import Setup
+from omni_server.session.telling import Telling
+from omni_server.session.transcripts import Transcripts
+
+
+@dataclass
+class Ground:
+    """One session's settings, conversation and ways out."""
+
+    setup: Setup
+    settings: SessionSettings
+    now: Callable[[], float]
+    say: Callable[[Event], None]
+    drop_audio: Callable[[str], float]  # of a response, what has not left; says how many seconds that was
+    conversation: Conversation
+    telling: Telling
+    transcripts: Transcripts
+    engine_rate: int  # Hz
+    engine_sees: bool
+    names: Names = field(default_factory=Names)

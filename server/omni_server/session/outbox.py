@@ -1,0 +1,114 @@
+"""What waits for the wire: bounded, so that an engine does not work for a client that does not read."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from omni_server.session.events import AudioDelta, CodesDelta, Event, TextDelta
+
+SMALL = 200  # bytes that an event without sound counts
+
+
+def weight(event: Event) -> int:
+    """Bytes that an event counts for."""
+    if type(event) is AudioDelta:
+        return SMALL + event.samples.nbytes
+    if isinstance(event, CodesDelta):
+        return SMALL + event.codes.nbytes
+    if isinstance(event, TextDelta):
+        return SMALL + len(event.text)
+    return SMALL
+
+
+class Straight(Protocol):
+    """The wire, for an event that need not queue."""
+
+    def ready(self) -> bool:
+        """Whether it can take one now."""
+        ...
+
+    def take(self, event: Event) -> None:
+        """Send it."""
+        ...
+
+
+@dataclass
+class Outbox(AsyncIterator[Event]):
+    """Read by one reader with `async for`. Events always find a place; who makes them waits for `room` before."""
+
+    most_events: int
+    most_bytes: int
+    leaving: Callable[[Event], Event] = lambda event: event  # may stamp an event as it leaves
+    # Sound goes straight to the wire when nothing waits before it: a round of the event loop less for each piece.
+    straight: Straight | None = field(default=None, init=False)
+    waiting: int = field(default=0, init=False)  # bytes
+    _events: deque[Event] = field(default_factory=deque, init=False)
+    _reader: asyncio.Future[None] | None = field(default=None, init=False)
+    _taken: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _closed: bool = field(default=False, init=False)
+
+    def put(self, event: Event) -> None:
+        """Queue an event."""
+        if self._closed:
+            return
+        straight = self.straight
+        if type(event) is AudioDelta and straight is not None and not self._events and straight.ready():
+            straight.take(self.leaving(event))
+            return
+        self._events.append(event)
+        self.waiting += weight(event)
+        self._wake()
+
+    def drop_audio(self, response: str) -> float:
+        """Forget the sound of a response that has not left; says how many seconds that was."""
+        kept: deque[Event] = deque()
+        seconds = 0.0
+        for event in self._events:
+            if isinstance(event, AudioDelta | CodesDelta) and event.place.response == response:
+                self.waiting -= weight(event)
+                if isinstance(event, AudioDelta):
+                    seconds += len(event.samples) / event.rate
+            else:
+                kept.append(event)
+        self._events = kept
+        self._taken.set()
+        return seconds
+
+    @property
+    def full(self) -> bool:
+        """Whether who makes events should wait."""
+        return len(self._events) >= self.most_events or self.waiting >= self.most_bytes
+
+    async def room(self) -> None:
+        """Wait until the reader has caught up, or nobody will read any more."""
+        while self.full and not self._closed:
+            self._taken.clear()
+            await self._taken.wait()
+
+    def close(self) -> None:
+        """Nothing more comes; what waits can still be read."""
+        self._closed = True
+        self._taken.set()
+        self._wake()
+
+    async def __anext__(self) -> Event:
+        while not self._events:
+            if self._closed:
+                raise StopAsyncIteration
+            if self._reader is not None:
+                raise RuntimeError("the events of a session have one reader, and somebody is reading them already")
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+        event = self._events.popleft()
+        self.waiting -= weight(event)
+        self._taken.set()
+        return self.leaving(event)
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)

@@ -1,0 +1,62 @@
+"""How much of an answer has been heard: by the client's own word where it gives it, else by the clock."""
+
+from dataclasses import dataclass
+
+from omni_server.session.items import Message, SpeechPart
+from omni_server.session.speaking import shorten
+
+
+@dataclass
+class Playback:
+    """The last spoken answer, as it comes out of a loudspeaker that plays what it gets at once and without gaps."""
+
+    item: Message
+    sent: float = 0.0  # s of audio handed to the wire
+    began: bool = False
+    text: str = ""  # all that was said of it
+    _ends: float = 0.0  # when all that was sent will have been played
+    _told: tuple[float, float] | None = None  # s heard, and when the client said so
+    _stopped: float | None = None  # s: it was cut there
+
+    def add(self, seconds: float, now: float) -> None:
+        """More audio leaves. If the last piece has ended by now, there was a gap."""
+        self.began = True
+        self._ends = max(self._ends, now) + seconds
+        self.sent += seconds
+
+    def told(self, seconds: float, now: float) -> None:
+        """The client says how much it has played."""
+        self._told = (min(seconds, self.sent), now)
+
+    def stop(self, at: float) -> float:
+        """It was cut there, at so many seconds: the message holds only what was heard. Says where it was cut."""
+        self._stopped = at = min(at, self.sent)
+        part = self.item.parts[0]
+        if isinstance(part, SpeechPart):
+            self.text = self.text or part.transcript or ""
+            part.transcript, part.seconds = shorten(self.text, self.sent, at), at
+        return at
+
+    def heard(self, now: float) -> float:
+        """Seconds of it that have been heard."""
+        if self._stopped is not None:
+            return self._stopped
+        if not self.began:
+            return 0.0
+        if self._told is not None:
+            seconds, when = self._told
+            return min(self.sent, seconds + (now - when))
+        return self.sent - max(0.0, self._ends - now)
+
+    def ends(self) -> float:
+        """When it is over, or was."""
+        if self._stopped is not None:
+            return 0.0
+        if self._told is not None:
+            seconds, when = self._told
+            return when + self.sent - seconds
+        return self._ends
+
+    def audible(self, now: float) -> bool:
+        """Whether it is heard now."""
+        return self.began and self._stopped is None and self.heard(now) < self.sent

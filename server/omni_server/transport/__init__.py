@@ -1,0 +1,1 @@
+"""Sockets: the listener, its pages, connections, and sessions that outlive one."""

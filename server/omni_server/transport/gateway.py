@@ -1,0 +1,179 @@
+"""The door: what is asked for, by whom, from where, and whether there is room. Everything is decided before the
+handshake is answered, so that a refusal is a status of HTTP, with a time to come again where that helps.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
+
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
+
+from omni.engine.protocol import Closed, Full, Refused
+from omni_server.dialects.dialect import Dialect, NotServed, Wire, WireLimits
+from omni_server.limits import keys, origins
+from omni_server.limits.admission import Admission, Ticket, TooMany
+from omni_server.limits.keys import Keyring
+from omni_server.session.session import Session
+from omni_server.settings import Settings
+from omni_server.transport.connection import Connection
+from omni_server.transport.journal import Lost
+from omni_server.transport.pages import refused
+from omni_server.transport.parking import NoSuchSession, Parking, Slip
+from omni_server.transport.talk import TRY_AGAIN, Talk
+
+NOT_A_TALK = (Subprotocol("omni.inspect"),)  # on the other addresses: a browser that brings a key needs an answer
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Pass:
+    """What the door decided about a connection, until its handler takes over."""
+
+    ticket: Ticket
+    who: str
+    wire: Wire | None = None
+    dialect: Dialect | None = None
+    session: Session | None = None
+    resumable: bool = False
+    resumes: "Slip[Talk] | None" = None
+    received: int = 0
+    full: Full | None = None  # a browser is told on the open connection: it cannot see a status
+
+    async def give_back(self) -> None:
+        """The connection ended before its handler took over."""
+        self.ticket.give_back()
+        session, self.session = self.session, None
+        if session is not None:
+            await session.close()
+
+
+class Denied(Exception):
+    """The answer is no."""
+
+    def __init__(self, status: int, reason: str, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.retry_after = retry_after
+
+    def response(self) -> Response:
+        """As HTTP."""
+        return refused(self.status, self.reason, str(self), self.retry_after)
+
+
+class Gateway:
+    """Lets connections in, or says why not."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        wires: Sequence[Wire],
+        keyring: Keyring,
+        parking: "Parking[Talk]",
+        open_session: Callable[[Dialect], Awaitable[Session]],
+        limits: WireLimits,
+    ) -> None:
+        self.draining = False
+        self.admission = Admission(settings.limits)
+        self.keyring = keyring
+        self._settings = settings
+        self._wires = {path: wire for wire in wires for path in wire.paths}
+        self._parking = parking
+        self._open_session = open_session
+        self._limits = limits
+
+    def serves(self, path: str) -> bool:
+        """Whether a websocket is offered there."""
+        return path in self._wires
+
+    def known(self, request: Request, offered: Sequence[str]) -> str:
+        """The name of the key that a request brings; raises `Denied`."""
+        who = self.keyring.who(keys.presented(request.headers.get("Authorization"), offered))
+        if who is None:
+            raise Denied(401, "invalid_api_key", "Incorrect API key provided: this key opens nothing here")
+        return who
+
+    async def admit(self, connection: Connection, request: Request) -> Pass:
+        """Check everything, take a place, and open the session; raises `Denied`."""
+        url = urlsplit(request.path)
+        wire = self._wires.get(url.path)
+        offered = offered_subprotocols(request)
+        origin = request.headers.get("Origin")
+        settings = self._settings
+        if not origins.allowed(
+            origin, request.headers.get("Host"), settings.limits.origins,
+            secret=bool(self.keyring), encrypted=settings.tls.certificate is not None,
+        ):  # fmt: skip
+            raise Denied(403, "origin", f"pages from {origin} may not connect: --limits-origins names those that may")
+        who = self.known(request, offered)
+        if self.draining:
+            raise Denied(503, "restarting", "the server is about to stop", retry_after=settings.socket.drain_s)
+        address = connection.remote_address
+        try:
+            ticket = self.admission.enter(who, address[0] if isinstance(address, tuple) else "local")
+        except TooMany as many:
+            raise Denied(many.status, many.reason, str(many), many.retry_after) from None
+        passed = Pass(ticket, who)
+        try:
+            query = {name: values[-1] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
+            if wire is not None:
+                await self._inside(passed, wire, query, browser=origin is not None)
+        except BaseException:
+            await asyncio.shield(passed.give_back())
+            raise
+        return passed
+
+    async def _inside(self, passed: Pass, wire: Wire, query: Mapping[str, str], *, browser: bool) -> None:
+        resume = query.get("resume")
+        if resume is not None and self._settings.resume.grace_s == 0:
+            raise Denied(400, "resume", "this server does not resume sessions")
+        if resume not in (None, "", "new"):
+            assert resume is not None
+            try:
+                passed.resumes = self._parking.find(resume, passed.who)
+                passed.received = int(query.get("received", "0"))
+                journal = passed.resumes.held.journal
+                assert journal is not None
+                journal.after(passed.received)
+            except NoSuchSession as none:
+                raise Denied(410, "resume", str(none)) from None
+            except Lost as lost:
+                raise Denied(410, "resume", str(lost)) from None
+            except ValueError:
+                raise Denied(400, "resume", f"received is {query.get('received')!r}: it has to be a number") from None
+            return
+        passed.wire = wire
+        passed.resumable = resume is not None
+        try:
+            passed.dialect = wire.open(query, self._limits)
+            passed.session = await self._open_session(passed.dialect)
+        except NotServed as no:
+            raise Denied(no.status, "not_served", str(no)) from None
+        except Refused as no:
+            raise Denied(400, "refused", str(no)) from None
+        except Full as full:
+            if not browser or passed.dialect is None:
+                raise Denied(503, "full", str(full), full.retry_after) from None
+            passed.full = full
+        except Closed:
+            raise Denied(503, "restarting", "the engine is closed", retry_after=5.0) from None
+
+    def select(self, offered: Sequence[Subprotocol], path: str) -> Subprotocol | None:
+        """The subprotocol to answer with: one that the wire knows, never the one that carries a key."""
+        wire = self._wires.get(urlsplit(path).path)
+        known = NOT_A_TALK if wire is None else wire.subprotocols
+        return next((name for name in offered if name in known), None)
+
+
+def offered_subprotocols(request: Request) -> list[str]:
+    """What the client offers, in order."""
+    lines = request.headers.get_all("Sec-WebSocket-Protocol")
+    return [name.strip() for line in lines for name in line.split(",") if name.strip()]
+
+
+def too_full(connection: Connection, full: Full) -> Awaitable[None]:
+    """Tell a browser."""
+    return connection.close(TRY_AGAIN, f"full: try again in {full.retry_after:g} s")

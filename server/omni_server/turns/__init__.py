@@ -1,0 +1,1 @@
+"""Who speaks: one strategy a file."""

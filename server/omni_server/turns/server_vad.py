@@ -1,0 +1,49 @@
+"""The turn is over when nobody has spoken for a while."""
+
+from omni_server.session.setup import ServerVad
+from omni_server.turns.detector import WINDOW
+from omni_server.turns.strategy import Likely, Resumed, Started, Stopped, Verdict
+from omni_server.turns.voice import Voice
+
+PER_MS = 16  # samples
+
+
+class ByServerVad:
+    """Counts silence in samples of audio, not in time: a stalled network cuts nobody off."""
+
+    def __init__(self, wanted: ServerVad, speculate_ms: int) -> None:
+        self._threshold = wanted.threshold
+        self._patience = max(WINDOW, wanted.silence_duration_ms * PER_MS)
+        self._speculate = speculate_ms * PER_MS
+        self._voice = Voice(wanted.threshold)
+        self._speaking = self._likely = False
+
+    def window(self, start: int, probability: float, level: float) -> list[Verdict]:
+        """The next window of sound."""
+        end = start + WINDOW
+        if not self._speaking:
+            if probability < self._threshold:
+                return []
+            self._speaking, self._likely = True, False
+            self._voice.begin(start, level)
+            return [Started(start)]
+        sound = self._voice.go_on(start, probability, level)
+        if self._likely and sound != "silence":
+            self._likely = False
+            return [Resumed(start)]
+        if self._voice.silence >= self._patience:
+            return self.starve(end)
+        if not self._likely and 0 < self._speculate <= self._voice.silence:
+            self._likely = True
+            return [Likely(end)]
+        return []
+
+    def prediction(self, probability: float) -> None:
+        """Silence decides here."""
+
+    def starve(self, at: int) -> list[Verdict]:
+        """The turn ends here."""
+        if not self._speaking:
+            return []
+        self._speaking = self._likely = False
+        return [Stopped(at, self._voice.spoke_until)]

@@ -1,0 +1,292 @@
+"""What the engine is told when the conversation is changed behind its back, and what is left of a cut answer."""
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+
+from omni.engine.protocol import TextIn
+from omni.engine.scripted import Hang, Say, ScriptedEngine, ScriptedSession, Speak
+from omni_server.session.items import Message, SpeechPart
+from omni_server.session.low_latency import LowLatency
+from omni_server.session.playback import Playback
+from omni_server.session.settings import SessionSettings
+from tests.server.realtime_talk import Talk, silence, talk, tone
+from tests.virtual_time import run
+
+WORDS = "one two three four five six seven eight nine ten"
+
+
+def message(name: str, text: str, role: str = "user") -> dict[str, Any]:
+    part = {"type": "output_text" if role == "assistant" else "input_text", "text": text}
+    return {"type": "message", "id": name, "role": role, "content": [part]}
+
+
+async def add(t: Talk, name: str, after: str | None = None, role: str = "user") -> None:
+    fields = {} if after is None else {"previous_item_id": after}
+    await t.send("conversation.item.create", item=message(name, f"text of {name}", role), **fields)
+
+
+def told(t: Talk) -> list[str]:
+    """Texts that the engine's present session was given."""
+    return [unit.text for unit in t.noted.text]
+
+
+async def answered(t: Talk) -> None:
+    count = len(t.of("response.done"))
+    await t.send("response.create")
+    await t.until("response.done", count + 1)
+
+
+async def order(t: Talk) -> list[str]:
+    """The conversation as the server has it."""
+    return [item.id for item in t.session.core.ground.conversation]
+
+
+def test_an_item_in_front_of_others_is_told_in_its_place() -> None:
+    async def main() -> None:
+        async with talk(ScriptedEngine([Say("ok")])) as t:
+            await add(t, "a")
+            await answered(t)
+            await add(t, "b", after="root")
+            await add(t, "c", after="a")
+            await asyncio.sleep(0.1)
+            added = [(e["item"]["id"], e.get("previous_item_id")) for e in t.of("conversation.item.added")]
+            assert added[-2:] == [("b", None), ("c", "a")]
+            await answered(t)
+            assert told(t)[:3] == ["text of b", "text of a", "text of c"]
+            assert (await order(t))[:3] == ["b", "a", "c"]
+
+    run(main())
+
+
+def test_a_deleted_item_is_not_told_again() -> None:
+    async def main() -> None:
+        async with talk(ScriptedEngine([Say("ok")])) as t:
+            for name in "abc":
+                await add(t, name)
+            await answered(t)
+            await t.send("conversation.item.delete", item_id="b")
+            await answered(t)
+            assert told(t)[:3] == ["text of a", "text of c", "ok"]
+            assert [unit.role for unit in t.noted.text] == ["user", "user", "assistant"]
+        assert t.of("conversation.item.deleted")[0]["item_id"] == "b"
+
+    run(main())
+
+
+def test_cleared_audio_is_forgotten_and_what_was_committed_before_it_is_not() -> None:
+    async def main() -> None:
+        async with talk(ScriptedEngine([Hang()])) as t:
+            await t.turns(None)
+            await t.say(tone(1.0))
+            await t.send("input_audio_buffer.commit")
+            await t.say(tone(3.0))
+            await t.send("input_audio_buffer.clear")
+            await asyncio.sleep(0.1)
+            assert abs(t.noted.audio - 1.0) < 0.01
+        assert t.kinds[-1] == "input_audio_buffer.cleared"
+
+    run(main())
+
+
+def test_audio_that_nobody_committed_belongs_to_the_next_turn() -> None:
+    async def main() -> None:
+        async with talk(ScriptedEngine([Say("ok")])) as t:
+            await t.turns(None)
+            await t.say(tone(1.0))
+            await answered(t)
+            await t.send("input_audio_buffer.commit")
+            await asyncio.sleep(0.1)
+            assert abs(t.noted.audio - 1.0) < 0.01
+
+    run(main())
+
+
+def test_the_history_holds_what_was_heard_by_the_clock_and_then_what_the_client_says() -> None:
+    async def main() -> None:
+        async with talk(ScriptedEngine([Say(WORDS), Speak(4.0)], [Hang()])) as t:
+            await t.send("response.create")
+            done = await t.until("response.done")
+            name = done["response"]["output"][0]["id"]
+            await asyncio.sleep(2.0)
+            await t.say(tone(0.2))  # into the answer, which still plays
+            await t.until("input_audio_buffer.speech_started")
+            await asyncio.sleep(0.1)
+            heard = t.noted.shortened[0]
+            assert 2.0 < heard < 2.2
+            await t.send("conversation.item.retrieve", item_id=name)
+            found = (await t.until("conversation.item.retrieved"))["item"]["content"][0]["transcript"]
+            assert found == "one two three four five"
+            await t.send("conversation.item.truncate", item_id=name, content_index=0, audio_end_ms=1000)
+            await t.send("conversation.item.retrieve", item_id=name)
+            found = (await t.until("conversation.item.retrieved", 2))["item"]["content"][0]["transcript"]
+            assert found == "one two"
+            await t.send("conversation.item.truncate", item_id=name, content_index=0, audio_end_ms=3000)
+            await t.send("conversation.item.retrieve", item_id=name)
+            found = (await t.until("conversation.item.retrieved", 3))["item"]["content"][0]["transcript"]
+            assert found == "one two three four five six seven"
+            await asyncio.sleep(0.1)
+            assert t.noted.shortened[1:] == [1.0, 3.0]
+
+    run(main())
+
+
+def test_an_earlier_answer_that_is_cut_is_told_as_it_was_heard() -> None:
+    async def main() -> None:
+        async with talk(ScriptedEngine([Say(WORDS), Speak(4.0)])) as t:
+            await answered(t)
+            name = t.of("response.done")[0]["response"]["output"][0]["id"]
+            await asyncio.sleep(10)
+            await answered(t)
+            await t.send("conversation.item.truncate", item_id=name, content_index=0, audio_end_ms=1000)
+            await answered(t)
+            assert told(t)[0] == "one two"
+
+    run(main())
+
+
+def test_what_a_truncation_says_during_the_answer_holds_when_it_is_over() -> None:
+    async def main() -> None:
+        async with talk(ScriptedEngine([Say(WORDS), Speak(4.0, pace=1.0)])) as t:
+            await t.send("response.create")
+            place = await t.until("response.output_audio.delta", 5)
+            await t.send("conversation.item.truncate", item_id=place["item_id"], content_index=0, audio_end_ms=100)
+            await t.until("response.done")
+            await asyncio.sleep(0.1)
+            assert t.noted.shortened == [0.1]
+
+    run(main())
+
+
+def test_the_newest_audio_is_kept_and_the_oldest_forgotten() -> None:
+    async def main() -> None:
+        async with talk(ScriptedEngine([Hang()]), settings=SessionSettings(kept_audio_s=2.5)) as t:
+            await t.turns(None)
+            for _ in range(4):
+                await t.say(tone(1.0))
+                await t.send("input_audio_buffer.commit")
+            kept = [item.parts[0].samples is not None for item in t.session.core.ground.conversation]  # type: ignore[union-attr]
+            assert kept == [False, False, True, True]
+
+    run(main())
+
+
+def test_a_full_conversation_says_so_to_text_and_makes_room_for_speech() -> None:
+    async def main() -> None:
+        async with talk(ScriptedEngine([Hang()]), settings=SessionSettings(items=3)) as t:
+            for name in "abcd":
+                await add(t, name)
+            assert t.of("error") == []
+            await asyncio.sleep(0.1)
+            assert [e["error"]["code"] for e in t.of("error")] == ["conversation_full"]
+            await t.turns(None)
+            await t.say(tone(0.5))
+            await t.send("input_audio_buffer.commit")
+            await t.until("input_audio_buffer.committed")
+        assert [e["item_id"] for e in t.of("conversation.item.deleted")] == ["a"]
+
+    run(main())
+
+
+def test_an_answer_to_a_context_of_its_own_is_in_the_conversation_that_the_engine_hears_next() -> None:
+    async def main() -> None:
+        async with talk(ScriptedEngine([Say("apart")])) as t:
+            await add(t, "a")
+            context = [{"type": "item_reference", "id": "a"}, message("", "only this")]
+            await t.send("response.create", response={"input": context, "output_modalities": ["text"]})
+            await t.until("response.done")
+            await answered(t)
+            assert told(t) == ["text of a", "apart"]
+
+    run(main())
+
+
+def test_a_change_of_settings_reaches_the_engine_for_one_answer_only() -> None:
+    async def main() -> None:
+        seen: list[str] = []
+
+        class Notes(ScriptedEngine):
+            def begin(self, spec: Any) -> ScriptedSession:
+                session = super().begin(spec)
+                plain = session.answer
+
+                async def answer(origin: Any, turn: Any) -> Any:
+                    seen.append(session.spec.instructions)
+                    return await plain(origin, turn)
+
+                session.answer = answer  # type: ignore[method-assign]
+                return session
+
+        async with talk(Notes([Say("ok")])) as t:
+            await t.update(instructions="Be kind.")
+            await answered(t)
+            await t.send("response.create", response={"instructions": "Be brief."})
+            await t.until("response.done", 2)
+            await answered(t)
+        assert seen == ["Be kind.", "Be brief.", "Be kind."]
+
+    run(main())
+
+
+def test_text_that_comes_while_the_user_speaks_is_in_front_of_the_speech() -> None:
+    async def main() -> None:
+        async with talk(ScriptedEngine([Hang()])) as t:
+            await t.turns(None)
+            await t.say(tone(1.0))
+            await add(t, "a")
+            await t.send("input_audio_buffer.commit")
+            await asyncio.sleep(0.1)
+            assert (await order(t))[0] == "a"
+            assert t.noted.text[-1] == TextIn("text of a")
+            assert abs(t.noted.audio - 1.0) < 0.01
+
+    run(main())
+
+
+def test_playback_counts_gaps_and_believes_the_client() -> None:
+    played = Playback(Message("a", "assistant", [SpeechPart("", 3.0)]))
+    assert not played.audible(0.0)
+    played.add(1.0, now=10.0)
+    assert played.heard(10.5) == pytest.approx(0.5)
+    assert played.heard(12.0) == pytest.approx(1.0)  # the engine was late: silence
+    played.add(1.0, now=12.0)
+    assert played.heard(12.25) == pytest.approx(1.25)
+    assert played.ends() == pytest.approx(13.0)
+    played.told(1.0, now=12.5)  # it plays later than the clock thought
+    assert played.heard(12.75) == pytest.approx(1.25)
+    assert played.ends() == pytest.approx(13.5)
+    assert played.stop(1.4) == pytest.approx(1.4)
+    assert not played.audible(12.6)
+
+
+@pytest.mark.parametrize(
+    ("rate_in", "rate_out"), [(24_000, 16_000), (16_000, 24_000), (8_000, 16_000), (44_100, 16_000)]
+)
+def test_a_resampler_of_low_latency_keeps_a_tone_whatever_the_pieces(rate_in: int, rate_out: int) -> None:
+    rng = np.random.default_rng(rate_in)
+
+    def wave(rate: int) -> np.ndarray:
+        times = np.arange(rate) / rate
+        return (0.3 * np.sin(2 * np.pi * 440 * times) + 0.2 * np.sin(2 * np.pi * 2500 * times)).astype(np.float32)
+
+    sound, resampler = wave(rate_in), LowLatency(rate_in, rate_out)
+    ends = np.sort(rng.integers(0, rate_in, 60))
+    pieces = [resampler.push(piece) for piece in np.split(sound, ends)]
+    given = sum(map(len, pieces))
+    assert given / rate_out > 1 - 0.012  # no more than 12 ms wait inside at the end
+    found = np.concatenate([*pieces, resampler.finish()])
+    assert len(found) == rate_out
+    edge = rate_out // 100
+    assert np.abs(found - wave(rate_out))[edge:-edge].max() < 1e-3
+
+
+def test_sound_above_the_lower_rate_does_not_fold_into_what_is_heard() -> None:
+    times = np.arange(24_000) / 24_000
+    high = np.sin(2 * np.pi * 10_000 * times).astype(np.float32)
+    assert np.abs(LowLatency(24_000, 16_000).push(high)[200:]).max() < 0.002
+
+
+def test_silence_stays_silence() -> None:
+    assert not LowLatency(24_000, 16_000).push(silence(0.1)).any()

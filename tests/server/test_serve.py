@@ -1,0 +1,122 @@
+"""`omni serve` as a person runs it: what it checks, what it refuses, how it ends."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from omni_server import cli
+from omni_server.record.recorder import replay
+
+
+def check(capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, str, str]:
+    code = cli.main(["serve", "--check", *flags])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_check_prints_the_settings_and_their_sources(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMNI_LIMITS_PER_KEY", "3")
+    monkeypatch.setenv("OMNI_API_KEYS", "a-key-nobody-should-see")
+    code, out, _ = check(capsys, "--port", "9000")
+    assert code == 0
+    assert re.search(r"^port = 9000 +# flag --port$", out, re.MULTILINE)
+    assert re.search(r"^per_key = 3 +# environment OMNI_LIMITS_PER_KEY$", out, re.MULTILINE)
+    assert "1 keys: environment-1" in out
+    assert "nobody-should-see" not in out
+
+
+def test_it_does_not_listen_beyond_loopback_without_a_key(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, _, err = check(capsys, "--host", "0.0.0.0")
+    assert code == 2
+    assert "--keys-file" in err
+    assert "--keys-none" in err
+    assert check(capsys, "--host", "0.0.0.0", "--keys-none")[0] == 0
+    monkeypatch.setenv("OMNI_API_KEYS", "a-key-nobody-should-see")
+    assert check(capsys, "--host", "0.0.0.0")[0] == 0
+
+
+def test_a_certificate_that_is_none_is_refused_before_anything_starts(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "cert.pem"
+    file.write_text("nothing")
+    code, _, err = check(capsys, "--tls-certificate", str(file), "--tls-key", str(file))
+    assert code == 2
+    assert "no certificate and key" in err
+
+
+def test_the_help_has_examples_and_fits_a_page_of_ideas(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["serve", "--help"])
+    out = capsys.readouterr().out
+    assert "omni serve --engine pipeline" in out
+    assert "SIGTERM" in out
+
+
+@asynccontextmanager
+async def served(*flags: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
+    """A server in a process of its own, and its port."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "omni_server.cli", "serve", "--port", "0", "--log-format", "json", *flags,
+        stderr=asyncio.subprocess.PIPE, env={**os.environ, "OMNI_SOCKET_DRAIN_S": "3"},
+    )  # fmt: skip
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(60):
+            while (line := json.loads(await process.stderr.readline()))["message"] != "listening":
+                pass
+        yield process, int(re.findall(r":(\d+)/", line["page"])[0])
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def test_sigterm_ends_sessions_in_good_order_and_the_worker_with_them(tmp_path: Path) -> None:
+    async with served("--engine", "echo", "--record", str(tmp_path / "kept")) as (process, port):
+        async with connect(f"ws://127.0.0.1:{port}/v1/omni") as socket:
+            await socket.send('{"type": "say", "text": "hello"}')
+            while json.loads(await asyncio.wait_for(socket.recv(), 10))["type"] != "item_done":
+                pass
+            process.send_signal(signal.SIGTERM)
+            with pytest.raises(ConnectionClosed) as closed:
+                await asyncio.wait_for(socket.recv(), 10)
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1001
+        assert process.stderr is not None
+        rest, _ = await asyncio.wait_for(asyncio.gather(process.stderr.read(), process.wait()), 20)
+        assert process.returncode == 0
+        assert b"Traceback" not in rest
+    (file,) = (tmp_path / "kept").iterdir()
+    kept = list(replay(file))
+    assert [m for _, side, m in kept if side == "client"] == ['{"type": "say", "text": "hello"}']
+    assert [json.loads(m)["type"] for _, side, m in kept if side == "server"] == ["opened", "item_added", "item_done"]
+    assert (tmp_path / "kept").stat().st_mode & 0o077 == 0
+
+
+async def test_a_second_signal_does_not_wait_for_answers() -> None:
+    async with (
+        served("--engine", "echo-live", "--no-worker", "--socket-drain-s", "60") as (process, port),
+        connect(f"ws://127.0.0.1:{port}/v1/omni") as socket,
+    ):
+        for message in ('{"type": "configure", "turns": {"by": "nobody"}}', '{"type": "respond"}'):
+            await socket.send(message)
+        while json.loads(await asyncio.wait_for(socket.recv(), 10))["type"] != "answer_started":
+            pass
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 20) == 0
