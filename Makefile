@@ -8,10 +8,10 @@ OMNI_VENV ?= .venv
 ARGS ?=
 export OMNI_VENV
 PY := $(OMNI_VENV)/bin/python
-BENCHES := tokenizers model
+BENCHES := tokenizers model engine server
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-extras check format bench $(addprefix bench-,$(BENCHES)) tables clean environment
+.PHONY: help demo test test-slow test-extras test-clients check format bench $(addprefix bench-,$(BENCHES)) tables clean environment
 
 help:
 	@echo "make demo          run the main job on a bundled recording"
@@ -30,14 +30,18 @@ demo: environment
 	@$(PY) demos/first_look.py $(ARGS)
 
 test: environment
-	$(PY) -m pytest -n auto -m "not slow and not extras" $(ARGS)
+	$(PY) -m pytest -n auto -m "not slow and not extras and not clients" $(ARGS)
 
 test-slow: environment
-	$(PY) -m pytest -m "slow and not extras" $(ARGS)
+	$(PY) -m pytest -m "slow and not extras and not clients" $(ARGS)
 
 # Installs each extra into a throw-away environment and imports what it promises: minutes, and only of interest when dependencies change.
 test-extras: environment
 	$(PY) -m pytest -m extras $(ARGS)
+
+# Published Realtime clients, unmodified, against the server; the first run installs each into build/clients.
+test-clients: environment
+	$(PY) -m pytest -m clients tests/clients $(ARGS)
 
 check: environment
 	$(PY) -m ruff check .
