@@ -1,0 +1,1 @@
+"""How nano's codec was made: its voice, taken apart into pitch, harmonics and noise, and the training on that."""
