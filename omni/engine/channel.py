@@ -55,6 +55,11 @@ class Channel(asyncio.Protocol):
             self._loop.call_soon(self._flush)
         self._written.append(frame(message, data))
 
+    @property
+    def behind(self) -> bool:
+        """Whether the other side has to read before more should be sent."""
+        return not self._writable.is_set()
+
     async def drain(self) -> None:
         """Wait until the other side has read enough."""
         await self._writable.wait()

@@ -30,12 +30,17 @@ class EchoSession(AnsweringSession[Heard]):
         self.duplex = duplex
         self._so_far = Heard()
 
+    def push_now(self, unit: AudioIn) -> bool:
+        """Say it back around the queue: 200 live sessions on two cores are measured through here."""
+        origin = self.outlet.origin
+        if not self.duplex or origin is None or not self.outlet.open or not self.outlet.room:
+            return False
+        self.outlet.offer(AudioOut(origin, unit.samples))
+        return True
+
     async def push(self, unit: Unit) -> None:
         """Hand over the next unit."""
-        if self.duplex and isinstance(unit, AudioIn) and self.outlet.open and self.outlet.origin and self.outlet.room:
-            # Around the queue: 200 live sessions on two cores are measured through here.
-            self.outlet.offer(AudioOut(self.outlet.origin, unit.samples))
-        else:
+        if not isinstance(unit, AudioIn) or not self.push_now(unit):
             await super().push(unit)
 
     async def hear(self, unit: AudioIn | TextIn | ImageIn) -> None:

@@ -95,6 +95,15 @@ class WorkerSession:
             self._late = None  # what was wrong with the audio is forgotten with it
         await self._process.channel.drain()
 
+    def push_now(self, unit: AudioIn) -> bool:
+        """Hand over sound, if the worker keeps up."""
+        if self.outlet.ended or self._late is not None or self._full(weight(unit)) or self._process.channel.behind:
+            return False
+        accept(unit, sees=False)
+        self.outlet.take_back()
+        self._send(unit)
+        return True
+
     def events(self) -> AsyncIterator[Event]:
         """Everything that comes out."""
         return self.outlet

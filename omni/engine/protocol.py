@@ -24,7 +24,7 @@ The rules, which `tests/omni/conformance.py` holds every engine to:
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -260,6 +260,15 @@ class EngineSession(Protocol):
 
     async def close(self) -> None:
         """End the session and free what it holds. Closing twice is closing once."""
+        ...
+
+
+@runtime_checkable
+class Prompt(Protocol):
+    """A session that can also take live sound at once: a frame then crosses the server without waiting anywhere."""
+
+    def push_now(self, unit: AudioIn) -> bool:
+        """Hand over sound; False, and nothing is changed, where it has to be pushed. Raises as `push` does."""
         ...
 
 

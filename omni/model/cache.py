@@ -12,6 +12,7 @@ gathered, which copies their past once a layer. A loop over fixed slots steps al
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -66,6 +67,16 @@ class Step:
     seen: int  # the longest past with its new tokens
 
 
+def untouched(shape: Sequence[int], dtype: torch.dtype, device: torch.device | str) -> Tensor:
+    """Zeros that take memory only where something is written, where that can be had: an idle slot costs nothing."""
+    # A tensor born in inference mode could not be written outside of it.
+    with torch.inference_mode(False):
+        if torch.device(device).type == "cpu" and dtype in (torch.float32, torch.float64):
+            # numpy asks the system for zeros, torch writes them: 17 slots of 1,024 tokens were 214 MB from the start.
+            return torch.from_numpy(np.zeros(shape, "f4" if dtype == torch.float32 else "f8"))
+        return torch.zeros(tuple(shape), dtype=dtype, device=device)
+
+
 class Cache:
     """Key-value store for `slots` sessions of up to `capacity` tokens each. No gradient flows through it."""
 
@@ -81,11 +92,9 @@ class Cache:
         device: torch.device | str = "cpu",
     ) -> None:
         # One place more than the capacity: padded tokens are written there and never read.
-        shape = (layers, slots, kv_heads, capacity + 1, head_width)
-        # A tensor born in inference mode could not be written outside of it.
-        with torch.inference_mode(False):
-            self.keys = torch.zeros(shape, dtype=dtype, device=device)
-            self.values = torch.zeros(shape, dtype=dtype, device=device)
+        shape = (layers, 2, slots, kv_heads, capacity + 1, head_width)
+        self.both = untouched(shape, dtype, device)
+        self.keys, self.values = self.both.unbind(1)  # each [layers, slots, kv_heads, capacity + 1, head_width]
         self.lengths = [0] * slots  # on the host: the loop decides with it, without waiting for a device
         self.written = [0] * slots  # places of each slot that hold anything, forgotten or not
         self.capacity = capacity
@@ -111,10 +120,14 @@ class Cache:
         What was written is wiped: a row reads places beyond its own length when its neighbours are longer, with a
         weight of zero, and zero times a poisoned value is poison.
         """
-        self.check(slot)
-        self.keys[:, slot, :, : self.written[slot]] = 0
-        self.values[:, slot, :, : self.written[slot]] = 0
-        self.lengths[slot] = self.written[slot] = 0
+        self.truncate(slot, 0)
+        self.wipe(slot)
+
+    def wipe(self, slot: int) -> None:
+        """Overwrite what a slot held once and has forgotten."""
+        kept = self.lengths[slot]
+        self.both[:, :, slot, :, kept : self.written[slot]] = 0
+        self.written[slot] = kept
 
     def truncate(self, slot: int, length: int) -> None:
         """Forget all but the first `length` tokens of a slot: an interruption, or a start that came too early."""
@@ -124,22 +137,33 @@ class Cache:
             raise ValueError(f"slot {slot} holds {held} tokens and cannot be cut to {length}")
         self.lengths[slot] = length
 
-    def copy(self, source: int, target: int) -> None:
-        """Give the target slot what the source holds: instructions computed once and shared."""
+    def copy(self, source: int, target: int, tokens: int | None = None) -> None:
+        """Give the target slot what the source holds, or its first tokens: instructions computed once and shared."""
         self.check(source)
         self.check(target)
         if source == target:
             return
         self.reset(target)
-        n = self.lengths[source]
-        self.keys[:, target, :, :n] = self.keys[:, source, :, :n]
-        self.values[:, target, :, :n] = self.values[:, source, :, :n]
+        n = self.lengths[source] if tokens is None else tokens
+        if not 0 <= n <= self.lengths[source]:
+            raise ValueError(f"slot {source} holds {self.lengths[source]} tokens and {n} are to be copied")
+        self.both[:, :, target, :, :n] = self.both[:, :, source, :, :n]
         self.lengths[target] = self.written[target] = n
 
     def check(self, slot: int) -> None:
         """Raise unless there is such a slot."""
         if not 0 <= slot < len(self.lengths):
             raise ValueError(f"there is no slot {slot}: this cache has 0 to {len(self.lengths) - 1}")
+
+    def take(self, slot: int, start: int, count: int) -> None:
+        """Count so many new tokens that somebody else writes behind the `start` tokens of a slot."""
+        if self.lengths[slot] != start or not 0 < count <= self.capacity - start:
+            raise ValueError(
+                f"{count} tokens cannot follow {start} in slot {slot}, which holds {self.lengths[slot]} of "
+                f"{self.capacity}"
+            )
+        self.lengths[slot] = start + count
+        self.written[slot] = max(self.written[slot], start + count)
 
     def step(self, slots: Sequence[int], counts: Sequence[int], within: Tensor | None = None) -> Step:
         """Make room for `counts[i]` new tokens in `slots[i]`, and say what each of them sees.

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from omni.model.batch import Run
 from omni.model.bridge import Bridge
@@ -31,6 +32,20 @@ class Values:
     def build(self, width: int) -> nn.Module:
         """The embedder."""
         return ValueEmbedder(self, width)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Patches with their places in the grid, through a small network: a line of a letter is not a linear thing."""
+
+    size: int  # numbers a patch
+    side: int = 8  # rows and columns that have a place of their own; beyond them the last one serves
+    hidden: int = 512
+    kind: Literal["picture"] = "picture"
+
+    def build(self, width: int) -> nn.Module:
+        """The embedder."""
+        return PictureEmbedder(self, width)
 
 
 @dataclass(frozen=True)
@@ -69,7 +84,7 @@ class Books:
         return BookEmbedder(self, width)
 
 
-Input = Values | Mel | Features | Books
+Input = Values | Picture | Mel | Features | Books
 
 
 class ValueEmbedder(nn.Module):
@@ -86,6 +101,31 @@ class ValueEmbedder(nn.Module):
         for run, row in zip(runs, rows, strict=True):
             check_width(run, row.shape[1], self.size, "numbers a token")
         return list(self.linear(torch.cat(rows)).split([len(row) for row in rows])), states
+
+
+class PictureEmbedder(nn.Module):
+    """All patches of all spans in two products, a residual branch, and a vector for each row and column."""
+
+    def __init__(self, spec: Picture, width: int) -> None:
+        super().__init__()
+        self.spec = spec
+        self.into = nn.Linear(spec.size, spec.hidden)
+        self.out = nn.Linear(spec.hidden, width)
+        self.plain = nn.Linear(spec.size, width)
+        self.rows = nn.Embedding(spec.side, width)
+        self.columns = nn.Embedding(spec.side, width)
+        for table in (self.rows, self.columns):
+            nn.init.normal_(table.weight, std=width**-0.5)
+
+    def forward(self, runs: list[Run], states: list[State]) -> Embedded:
+        """Spans of `values` [tokens, size] and `places` [tokens, 2]."""
+        patches = [array_of(run, "values").flatten(1) for run in runs]
+        for run, patch in zip(runs, patches, strict=True):
+            check_width(run, patch.shape[1], self.spec.size, "numbers a token")
+        x = torch.cat(patches)
+        places = torch.cat([array_of(run, "places") for run in runs]).long().clamp(0, self.spec.side - 1)
+        y = self.plain(x) + self.out(F.gelu(self.into(x))) + self.rows(places[:, 0]) + self.columns(places[:, 1])
+        return list(y.split([len(patch) for patch in patches])), states
 
 
 class MelEmbedder(nn.Module):
@@ -140,6 +180,8 @@ class BookEmbedder(nn.Module):
         super().__init__()
         self.sizes = spec.sizes
         self.table = nn.Embedding(sum(spec.sizes), width)
+        # The sum over a frame's books begins as long as the vector of a text id.
+        nn.init.normal_(self.table.weight, std=(width * len(spec.sizes)) ** -0.5)
         # No weight, so nothing loads it: it has to be right even when the model is built without memory.
         with torch.device("cpu"):
             offsets = torch.tensor([0, *spec.sizes[:-1]]).cumsum(0)
@@ -179,13 +221,15 @@ def of_dict(about: Mapping[str, Any]) -> Input:
     kind = about.pop("kind", None)
     if kind == "values":
         return Values(**about)
+    if kind == "picture":
+        return Picture(**about)
     if kind == "mel":
         return Mel(Stem(**tupled(about["stem"])))
     if kind == "features":
         return Features(Bridge(**tupled(about["bridge"])))
     if kind == "books":
         return Books(tuple(about["sizes"]))
-    raise ValueError(f"an input is of the kind values, mel, features or books, not {kind!r}")
+    raise ValueError(f"an input is of the kind values, picture, mel, features or books, not {kind!r}")
 
 
 def tupled(about: Mapping[str, Any]) -> dict[str, Any]:

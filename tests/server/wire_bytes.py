@@ -87,7 +87,10 @@ def through_ours(chunks: list[bytes]) -> Seen:
             connection.data_received(chunk)
     code = connection.protocol.close_sent
     return Seen(
-        [cast(str | bytes, message) for message, _ in connection._inbox], pipe.written, connection.protocol.state, None if code is None else code.code
+        [cast(str | bytes, message) for message, _ in connection._inbox],
+        pipe.written,
+        connection.protocol.state,
+        None if code is None else code.code,
     )
 
 
@@ -120,7 +123,9 @@ def through_websockets(data: bytes) -> Seen:
     return seen
 
 
-def masked(opcode: int, payload: bytes = b"", *, fin: bool = True, mask: bytes = b"\x11\x22\x33\x44", rsv: int = 0) -> bytes:
+def masked(
+    opcode: int, payload: bytes = b"", *, fin: bool = True, mask: bytes = b"\x11\x22\x33\x44", rsv: int = 0
+) -> bytes:
     """A client's frame."""
     size = len(payload)
     head = bytes(((0x80 if fin else 0) | rsv | opcode,))

@@ -18,15 +18,18 @@ Maker = Callable[..., Any]
 # The module is imported when the plug-in is asked for: torch and transformers only where they are used.
 PLUGINS: dict[Stage, dict[str, Maker | str]] = {
     "stt": {
+        "nano": "omni.engine.pipeline.nano:NanoEars",
         "whisper": "omni.engine.pipeline.whisper:Whisper",
         "scripted": "omni.engine.pipeline.scripted:ScriptedEars",
     },
     "llm": {
+        "nano": "omni.engine.pipeline.nano:NanoWords",
         "hf": "omni.engine.pipeline.causal:CausalModel",
         "openai": "omni.engine.pipeline.chat:ChatEndpoint",
         "scripted": "omni.engine.pipeline.scripted:ScriptedModel",
     },
     "tts": {
+        "nano": "omni.engine.pipeline.nano:NanoVoice",
         "vits": "omni.engine.pipeline.vits:Vits",
         "espeak": "omni.engine.pipeline.espeak:Espeak",
         "scripted": "omni.engine.pipeline.scripted:ScriptedVoice",

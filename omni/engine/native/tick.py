@@ -1,0 +1,141 @@
+"""One step of everybody who has something to do: vectors, the stack, and what is said next."""
+
+from collections.abc import Sequence
+from math import isfinite
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from omni.bundle import Bundle
+from omni.engine.native.choose import choose_codes, choose_ids, choose_stops
+from omni.engine.native.embedding import Embedding
+from omni.engine.native.lane import Lane
+from omni.engine.native.rows import Row
+from omni.engine.native.slots import Slots
+from omni.model.cache import Cache
+from omni.script import CALL, END, MORE
+
+LAST = 4  # tokens of a context that an answer leaves free: its ends
+
+
+class Stepper(Protocol):
+    """A stack over the slots of a cache."""
+
+    cache: Cache
+    width: int
+
+    def step(self, x: Tensor, rows: Sequence[Row]) -> Tensor:
+        """Read the next tokens of some slots: x [tokens, width], row after row → hidden states, the same shape."""
+        ...
+
+
+class Tick:
+    """What a tick does with the lanes that were chosen for it."""
+
+    def __init__(self, bundle: Bundle, stepper: Stepper, embedding: Embedding, slots: Slots) -> None:
+        self.model = bundle.model
+        self.stepper = stepper
+        self.embedding = embedding
+        self.slots = slots
+        special = bundle.special
+        self.end = special[END]
+        weight = self.model.embed.weight
+        # Added to the scores of text: nothing but words and the end; and where a tool may be called, a call.
+        words = torch.zeros(self.model.spec.text, dtype=weight.dtype)
+        words[[i for i in special.values() if i < len(words)]] = float("-inf")
+        words[self.end] = 0
+        calls = words.clone()
+        calls[special[CALL]] = 0
+        self.legal = {False: words.to(weight.device), True: calls.to(weight.device)}
+        head = weight[: self.model.spec.text] if self.model.head is None else self.model.head.weight
+        self.text = head.detach()  # [text ids, width]
+        self.go_on = self.text[[special[MORE], self.end]]  # [2, width]
+
+    def step(self, work: Sequence[tuple[Lane, int]]) -> None:
+        """Read the next so many tokens of each lane, and let their owners know what came of it."""
+        rows, parts = [], []
+        for lane, count in work:
+            tape = lane.tape
+            if self.stepper.cache.lengths[lane.slot] != tape.read:
+                self.stepper.cache.truncate(lane.slot, tape.read)
+            rows.append(Row(lane.slot, tape.read, count, tape.seen(tape.read, count) if tape.pictures else ()))
+            parts.append(tape.vectors[tape.read : tape.read + count])
+        hidden = self.stepper.step(parts[0] if len(parts) == 1 else torch.cat(parts), rows)  # [tokens, width]
+        lasts = torch.tensor([row.count for row in rows]).cumsum(0) - 1
+        last = hidden if len(hidden) == len(rows) else hidden[lasts.to(hidden.device)]  # [rows, width]
+        sums = last.sum(1).tolist()  # not finite where anything in the row is not
+        for lane, count in work:
+            lane.tape.read += count
+        speaking, listening = [], []
+        for number, ((lane, _), total) in enumerate(zip(work, sums, strict=True)):
+            if not self.slots.owns(lane):
+                continue
+            if not isfinite(total):
+                lane.owner.poisoned()
+                self.stepper.cache.truncate(lane.slot, lane.tape.read)
+                self.stepper.cache.wipe(lane.slot)
+            elif lane.reply is None:
+                if lane.tape.sound[0] < lane.tape.read <= lane.tape.sound[1]:
+                    listening.append(number)
+            elif not lane.tape.unread and not lane.reply.over:
+                speaking.append(number)
+        if listening and "turn" in self.model.extra:
+            chances = self.model.extra["turn"](last[listening])[:, 0].sigmoid().tolist()
+            for number, chance in zip(listening, chances, strict=True):
+                work[number][0].owner.predicted(chance)
+        if speaking:
+            self._say([work[number][0] for number in speaking], last if len(speaking) == len(last) else last[speaking])
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """Of every text id: [rows, width] → [rows, ids]."""
+        return F.linear(hidden, self.text)
+
+    def _say(self, lanes: list[Lane], hidden: Tensor) -> None:
+        """Choose what each lane says next, [lanes, width], and put it on its tape."""
+        replies = [lane.reply for lane in lanes if lane.reply is not None]
+        must_end = [reply.must_end or lane.tape.room <= LAST for reply, lane in zip(replies, lanes, strict=True)]
+        for reply, must in zip(replies, must_end, strict=True):
+            reply.cut_short |= must
+        ids = {n: self.end for n, must in enumerate(must_end) if must}
+        texts = [n for n, reply in enumerate(replies) if reply.next == "text" and n not in ids]
+        sounds = [n for n, reply in enumerate(replies) if reply.next == "frame" and n not in ids]
+        if texts:
+            mine = [replies[n] for n in texts]
+            scores = self.scores(_rows(hidden, texts))  # [texts, ids]
+            scores += self.legal[False] if not any(r.may_call for r in mine) else torch.stack(
+                [self.legal[r.may_call] for r in mine]
+            )  # fmt: skip
+            ids |= zip(texts, choose_ids(scores, [r.sampler for r in mine]), strict=True)
+        codes: dict[int, list[int]] = {}
+        if sounds:
+            h = _rows(hidden, sounds)
+            stops = choose_stops(F.linear(h, self.go_on), [replies[n].sampler for n in sounds])
+            ids |= {n: self.end for n, stop in zip(sounds, stops, strict=True) if stop}
+            going = [i for i, stop in enumerate(stops) if not stop]
+            if going:
+                said = choose_codes(self.model, _rows(h, going), [replies[sounds[i]].sampler for i in going])
+                codes = {sounds[i]: frame for i, frame in zip(going, said, strict=True)}
+        if ids:
+            vectors = self.embedding.ids(list(ids.values()))
+            for row, (n, chosen) in enumerate(ids.items()):
+                at = lanes[n].tape.length
+                lanes[n].tape.put(vectors[row : row + 1])
+                if replies[n].next == "text":
+                    replies[n].say(chosen, at)
+                else:
+                    replies[n].stop(at)
+        if codes:
+            vectors = self.embedding.frames(list(codes.values()))
+            for row, (n, frame) in enumerate(codes.items()):
+                at = lanes[n].tape.length
+                lanes[n].tape.put(vectors[row : row + 1])
+                replies[n].frame(frame, at)
+        for lane in lanes:
+            lane.owner.chosen()
+
+
+def _rows(x: Tensor, which: list[int]) -> Tensor:
+    """Some rows of x, all of them without a copy."""
+    return x if len(which) == len(x) else x[which]

@@ -1,0 +1,120 @@
+"""What the user said, written down beside the answer: a side branch of the conversation in a spare slot.
+
+The branch begins as a copy of the turn as the model has read it, and goes on with the token that asks for a transcript.
+It takes part in the steps that are made anyway, behind the answers, so the answer does not wait for it.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from omni.engine.native.lane import Lane
+from omni.engine.native.reply import Reply
+from omni.engine.protocol import Failed, Transcript
+from omni.model.sampling import Sampler
+from omni.sampling import GREEDY
+from omni.script import TRANSCRIBE
+
+if TYPE_CHECKING:
+    from omni.engine.native.engine import NativeEngine
+    from omni.engine.native.session import NativeSession
+
+IDS_A_TOKEN = 1  # ids of a transcript for each token of the conversation before it, and
+IDS_MORE = 16  # more: nobody says so much in 40 ms
+
+
+@dataclass
+class Wanted:
+    """A turn that is to be written down."""
+
+    session: "NativeSession"
+    upto: int  # tokens of the conversation
+    turn: int  # tokens of the turn
+    vectors: Tensor  # [upto, width]
+    intact: bool = True  # the session's slot still holds these tokens
+
+
+class Branch:
+    """One transcript being written."""
+
+    def __init__(self, wanted: Wanted, slot: int, engine: "NativeEngine") -> None:
+        self.session = wanted.session
+        self.engine = engine
+        self.lane: Lane = engine.slots.give(slot, self)
+        tape, source = self.lane.tape, wanted.session.lane
+        tape.put(wanted.vectors)
+        if wanted.intact and source.tape.read >= wanted.upto:
+            engine.slots.cache.copy(source.slot, slot, wanted.upto)
+            tape.read = wanted.upto
+        bundle = engine.bundle
+        self.lane.reply = Reply(
+            None, "transcribe", bundle.script, bundle.special, bundle.text.decoder(), Sampler(GREEDY),
+            IDS_A_TOKEN * wanted.turn + IDS_MORE, tools=False, start=tape.length,
+        )  # fmt: skip
+        tape.put(engine.embedding.ids([bundle.special[TRANSCRIBE]]))
+
+    def predicted(self, probability: float) -> None:
+        """Of no interest here."""
+
+    def chosen(self) -> None:
+        """Another id; at the end the transcript leaves."""
+        reply = self.lane.reply
+        assert reply is not None
+        if reply.over and self.session.outlet.offer(Transcript(reply.text.strip(), final=True)):
+            self.engine.transcripts.end(self)
+
+    def poisoned(self) -> None:
+        """It cannot be written."""
+        said = "the model's numbers are not finite: there is no transcript"
+        self.session.outlet.offer(Failed(None, "not_finite", said))
+        self.engine.transcripts.end(self)
+
+
+class Transcripts:
+    """The spare slots, and the turns that wait for one."""
+
+    def __init__(self, engine: "NativeEngine", slots: range) -> None:
+        self.engine = engine
+        self.slots = slots
+        self.waiting: deque[Wanted] = deque()
+        self.branches: list[Branch] = []
+
+    def want(self, session: "NativeSession", upto: int, turn: int) -> None:
+        """Write this turn down; of one session, the two latest turns at most wait."""
+        mine = [wanted for wanted in self.waiting if wanted.session is session]
+        for wanted in mine[:-1]:
+            self.waiting.remove(wanted)
+            session.outlet.offer(Failed(None, "no_transcript", "turns come faster than they can be written down"))
+        self.waiting.append(Wanted(session, upto, turn, session.lane.tape.vectors[:upto].clone()))
+
+    def moved(self, session: "NativeSession", start: int) -> None:
+        """The session's slot was changed from there on."""
+        for wanted in self.waiting:
+            if wanted.session is session and start < wanted.upto:
+                wanted.intact = False
+
+    def begin(self) -> None:
+        """Begin what can begin: its turn is read, or was read and is gone, and a slot is free."""
+        for branch in [b for b in self.branches if b.lane.reply is not None and b.lane.reply.over]:
+            branch.chosen()  # nobody had read the events
+        for wanted in list(self.waiting):
+            slot = self.engine.slots.free(self.slots)
+            if slot is None:
+                return
+            tape = wanted.session.lane.tape
+            if not wanted.intact or tape.read >= wanted.upto:
+                self.waiting.remove(wanted)
+                self.branches.append(Branch(wanted, slot, self.engine))
+
+    def end(self, branch: Branch) -> None:
+        """It is written."""
+        self.branches.remove(branch)
+        self.engine.slots.release(branch.lane)
+
+    def forget(self, session: "NativeSession") -> None:
+        """The session is closed."""
+        self.waiting = deque(wanted for wanted in self.waiting if wanted.session is not session)
+        for branch in [b for b in self.branches if b.session is session]:
+            self.end(branch)

@@ -1,0 +1,477 @@
+"""The native engine at its edges: tools, transcripts, pictures, long conversations, too much, and poison."""
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from omni.engine.clock import LoopClock
+from omni.engine.handle import WorkerEngine
+from omni.engine.native.admission import StepTimes
+from omni.engine.native.engine import NativeEngine
+from omni.engine.native.pace import AHEAD
+from omni.engine.native.reply import Reply
+from omni.engine.native.session import NativeSession
+from omni.engine.native.voice import Speech
+from omni.engine.protocol import (
+    SAMPLE_RATE,
+    AudioIn,
+    AudioOut,
+    Begin,
+    Cancel,
+    Closed,
+    Configure,
+    Discard,
+    Done,
+    EndOfTurn,
+    Event,
+    Failed,
+    Full,
+    ImageIn,
+    Mark,
+    Overflow,
+    Refused,
+    SessionSpec,
+    TextDelta,
+    TextIn,
+    Tool,
+    ToolCall,
+    Transcript,
+    TurnPrediction,
+)
+from omni.engine.worker import build
+from omni.model.sampling import Sampler
+from omni.sampling import GREEDY
+from omni.script import ANSWER, CALL, END, RESULT, SYSTEM, USER, Script
+from tests import virtual_time
+from tests.omni.bundles import random_bundle
+from tests.omni.conformance import ask, is_end, origin, say, speech, until_end, until_quiet
+from tests.omni.planted import planted
+
+LIGHT = Tool("light", parameters={"properties": {"on": {}}})
+
+
+def engine_of(bundle: object, sessions: int = 4, **settings: object) -> NativeEngine:
+    return NativeEngine(bundle, sessions=sessions, clock=LoopClock(), **settings)  # type: ignore[arg-type]
+
+
+async def turn(session: NativeSession, number: int, *units: object) -> list[Event]:
+    for unit in units:
+        await session.push(unit)  # type: ignore[arg-type]
+    await session.push(EndOfTurn(origin(number)))
+    return await until_end(session, origin(number))
+
+
+def tape_ids(session: NativeSession) -> list[int]:
+    """The ids nearest to what is on the tape."""
+    table = session.engine.bundle.model.embed.weight
+    return [
+        int((table - v).abs().sum(1).nan_to_num(1e9).argmin())
+        for v in session.lane.tape.vectors[: session.lane.tape.length]
+    ]
+
+
+def test_a_call_is_an_event_and_its_result_is_read_before_the_next_answer() -> None:
+    bundle = planted(call="xyz")
+
+    async def main() -> None:
+        session = await (engine := engine_of(bundle)).open(SessionSpec(tools=(LIGHT,)))
+        events = await turn(session, 1, TextIn("dark"))
+        assert isinstance(events[-1], Failed), "xyz is no call"
+        assert events[-1].code == "no_call"
+        plain = await engine.open(SessionSpec())
+        events = await turn(plain, 1, TextIn("dark"))
+        assert not [e for e in events if isinstance(e, ToolCall)], "without tools nothing is called"
+        await plain.push(TextIn("done", role="tool", call="call_resp_1"))
+        await turn(plain, 2)
+        special = bundle.special
+        assert special[RESULT] in tape_ids(plain)
+        assert tape_ids(plain).count(special[USER]) == 1, "a result stands like a turn of the user"
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+def test_a_written_call_has_name_arguments_and_an_id() -> None:
+    bundle = planted()
+    text = '{"name":"light","arguments":{"on":true}}'
+    reply = Reply(
+        origin(1), "speak", Script(), bundle.special, bundle.text.decoder(), Sampler(GREEDY), 9, tools=True, start=0
+    )
+    assert reply.may_call
+    for at, chosen in enumerate([bundle.special[CALL], *bundle.text.encode(text), bundle.special[END]]):
+        reply.say(chosen, at)
+    assert list(reply.out) == [ToolCall(origin(1), "light", '{"on":true}', "call_resp_1"), Done(origin(1), "tool")]
+
+
+def test_the_users_words_come_once_and_do_not_wait_for_the_answer_nor_it_for_them() -> None:
+    bundle = planted(frames=40, heard="abcdeghijkl")
+
+    async def main() -> None:
+        session = await (engine := engine_of(bundle)).open(SessionSpec())
+        await ask(session, origin(1))
+        events = await until_end(session, origin(1))
+        words = [e for e in events if isinstance(e, Transcript)]
+        assert words == [Transcript("abcdeghijkl", final=True)]
+        assert events.index(words[0]) > [isinstance(e, TextDelta) for e in events].index(True)
+        events = await turn(session, 2, TextIn("written"))
+        assert not [e for e in events if isinstance(e, Transcript)], "nothing was said aloud"
+        assert engine.slots.lanes[4:5] == [None]
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+def test_every_token_of_sound_says_whether_the_turn_is_over() -> None:
+    async def main() -> None:
+        session = await (engine := engine_of(planted())).open(SessionSpec())
+        seen = []
+        for number, unit in enumerate(speech(0.4)):
+            await session.push(unit)
+            await asyncio.sleep(0.04)
+            seen += [e for e in await until_quiet(session, 0.001) if isinstance(e, TurnPrediction)]
+            assert len(seen) >= number - 1
+        assert all(0 <= e.probability <= 1 for e in seen)
+        assert [round(e.at, 2) for e in seen] == sorted({round(e.at, 2) for e in seen})
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+def test_an_answer_runs_ahead_of_the_ear_by_a_bounded_time() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        session = await (engine := engine_of(planted("abcdefgjklmnop", frames=300, longest=1024))).open(SessionSpec())
+        await ask(session, origin(1))
+        heard, first, most = 0.0, None, 0.0
+        async for event in session.events():
+            if isinstance(event, AudioOut):
+                first = loop.time() if first is None else first
+                heard += len(event.samples) / engine.rate_out
+                most = max(most, heard - (loop.time() - first))
+            if is_end(event):
+                break
+        assert round(heard, 6) == 12.0
+        assert loop.time() >= 12 - AHEAD - 0.1, "it was made at the pace at which it is heard"
+        assert AHEAD - 0.1 <= most <= AHEAD + 0.1
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+def test_old_items_are_dropped_whole_and_the_conversation_goes_on() -> None:
+    bundle = planted(longest=128)
+
+    async def main() -> None:
+        session = await (engine := engine_of(bundle)).open(SessionSpec(instructions="Be brief."))
+        special = bundle.special
+        system = [special[SYSTEM], *bundle.text.encode("Be brief."), special[END]]
+        dropped = 0
+        for number in range(1, 12):
+            before = session.lane.tape.length
+            events = await turn(session, number, TextIn(f"turn {number:02d}"))
+            assert events[-1] == Done(origin(number))
+            tape = session.lane.tape
+            dropped += tape.length < before
+            assert tape.length <= tape.capacity
+            ids = tape_ids(session)
+            assert ids[: len(system)] == system
+            assert ids[len(system)] == special[USER], "never half an item"
+            written = bundle.text.decode([i for i in ids[len(system) :] if i < 256])
+            assert f"turn {number:02d}" in written, "the latest stays"
+        assert dropped >= 2
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+def test_what_is_too_long_is_refused_or_overflows_and_the_session_goes_on() -> None:
+    async def main() -> None:
+        engine = engine_of(planted(longest=128))
+        session = await engine.open(SessionSpec())
+        with pytest.raises(Refused, match=r"204 tokens and a turn has room for 108"):
+            await session.push(TextIn("x" * 200))
+        for _ in range(4):
+            await session.push(AudioIn(np.zeros(SAMPLE_RATE, np.float32)))
+        with pytest.raises(Overflow, match="the context of 128"):
+            await session.push(AudioIn(np.zeros(SAMPLE_RATE, np.float32)))
+        assert session.turn.tokens <= 108
+        assert (await turn(session, 1))[-1] == Done(origin(1))
+        with pytest.raises(
+            Refused, match="instructions and tools make 202 tokens and the context of 128 has room for 64"
+        ):
+            await engine.open(SessionSpec(instructions="y" * 200))
+        with pytest.raises(Refused, match="instructions and tools"):
+            await session.push(Configure(SessionSpec(instructions="y" * 200)))
+        assert len([lane for lane in engine.slots.lanes if lane]) == 1
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+def test_audio_faster_than_it_is_read_waits_and_then_overflows() -> None:
+    async def main() -> None:
+        engine = engine_of(planted(longest=1024))
+        session = await engine.open(SessionSpec())
+        engine.schedule.beat.period = 1e6  # an engine that is far behind
+        for unit in speech(10.0):
+            await session.push(unit)
+        assert asyncio.get_running_loop().time() == 0
+        with pytest.raises(Overflow, match="the engine is behind"):
+            await asyncio.gather(*(session.push(unit) for unit in speech(1.0)))
+        assert 5 <= asyncio.get_running_loop().time() <= 6
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+def test_a_picture_to_a_model_without_eyes_is_refused() -> None:
+    async def main() -> None:
+        engine = engine_of(random_bundle(sees=False))
+        session = await engine.open(SessionSpec())
+        assert not engine.sees
+        with pytest.raises(Refused, match="no eyes"):
+            await session.push(ImageIn(np.zeros((8, 8, 3), np.uint8)))
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+def test_poison_fails_the_session_that_met_it_and_no_other() -> None:
+    bundle = planted(frames=30)
+    poison = bundle.text.encode("~")[0]
+    with torch.no_grad():
+        bundle.model.embed.weight[poison] = float("nan")
+
+    async def main() -> None:
+        engine = engine_of(bundle)
+        calm, ill = await engine.open(SessionSpec()), await engine.open(SessionSpec(instructions="Be well, be well."))
+        await calm.push(EndOfTurn(origin(1)))
+        await ill.push(TextIn("a ~ b"))
+        await ill.push(EndOfTurn(origin(1)))
+        await ill.push(TextIn("c"))  # of the next turn already
+        failed = (await until_end(ill, origin(1)))[-1]
+        assert isinstance(failed, Failed)
+        assert (failed.code, failed.fatal) == ("not_finite", False)
+        await ill.push(TextIn("a b"))
+        assert (await turn(ill, 2))[-1] == Done(origin(2)), "the turn was forgotten, and only that"
+        assert bundle.text.decode([i for i in tape_ids(ill) if i < 256]).startswith("Be well, be well.ca b")
+        await ill.push(TextIn("~"))
+        assert next(e for e in await until_quiet(ill, 1) if isinstance(e, Failed)).origin is None
+        await ill.push(TextIn("~"))
+        await ill.push(Begin(origin(3)))
+        await asyncio.sleep(1)
+        await ill.push(EndOfTurn(origin(3)))
+        assert isinstance((await until_end(ill, origin(3)))[-1], Failed)
+        assert (await turn(ill, 4, TextIn("a b")))[-1] == Done(origin(4))
+        assert (await until_end(calm, origin(1)))[-1] == Done(origin(1))
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+def test_instructions_that_sessions_share_are_read_once() -> None:
+    async def main() -> None:
+        engine = engine_of(planted())
+        spec = SessionSpec(instructions="You are a friendly voice.")
+        first = await engine.open(spec)
+        said = [type(e) for e in await turn(first, 1, TextIn("hi"))]
+        second = await engine.open(spec)
+        assert second.lane.tape.unread == 0
+        assert engine.prefixes.hits == 1
+        assert [type(e) for e in await turn(second, 1, TextIn("hi"))] == said
+        for number in range(5):  # more different ones than there are slots for
+            other = await engine.open(SessionSpec(instructions=f"You are number {number}."))
+            await turn(other, 1, TextIn("hi"))
+            await other.close()
+        assert len(engine.prefixes.kept) == 2
+        await second.push(Configure(SessionSpec(instructions="Be brief.")))
+        assert [type(e) for e in await turn(second, 2, TextIn("hi"))] == said
+        ids, special = tape_ids(second), engine.bundle.special
+        begin = [special[SYSTEM], *engine.bundle.text.encode("Be brief."), special[END]]
+        assert ids[: len(begin)] == begin
+        assert ids.count(special[USER]) == 2
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+def test_words_of_the_assistant_and_new_instructions_stand_in_the_history_as_the_script_writes_them() -> None:
+    async def main() -> None:
+        engine = engine_of(planted())
+        session = await engine.open(SessionSpec())
+        await turn(session, 1, TextIn("a"), TextIn("b", role="assistant"), TextIn("c", role="system"), TextIn("d"))
+        special, byte = engine.bundle.special, engine.bundle.text.encode
+        assert tape_ids(session)[:10] == [
+            special[USER], *byte("a"), special[ANSWER], *byte("b"), special[END],
+            special[SYSTEM], *byte("c"), special[END], special[USER], *byte("d"),
+        ]  # fmt: skip
+        await say(session)
+        before = session.lane.tape.length
+        await session.push(Discard())
+        assert session.lane.tape.length < before
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+def test_a_place_is_free_again_when_somebody_was_silent_for_long() -> None:
+    async def main() -> None:
+        engine = engine_of(planted(), sessions=1, idle=60.0)
+        first = await engine.open(SessionSpec())
+        await turn(first, 1, TextIn("hi"))
+        with pytest.raises(Full, match="all 1 sessions"):
+            await engine.open(SessionSpec())
+        await asyncio.sleep(61)
+        second = await engine.open(SessionSpec())
+        assert [e async for e in first.events()][-1].fatal  # type: ignore[union-attr]
+        with pytest.raises(Closed):
+            await first.push(Cancel())
+        await first.close()
+        assert (await turn(second, 1, TextIn("hi")))[-1] == Done(origin(1))
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+def test_one_more_is_admitted_only_while_a_step_fits_into_a_frame() -> None:
+    times = StepTimes()
+    assert times.fits(100, 0.04), "nothing is known yet"
+    for rows, seconds in ((1, 0.004), (2, 0.006), (4, 0.010), (8, 0.018)):
+        for _ in range(40):
+            times.add(rows, seconds)
+    assert times.p99(8) == 0.018
+    assert times.p99(16) == pytest.approx(0.034)
+    assert times.fits(16, 0.04)
+    assert not times.fits(20, 0.04)
+    times.add(8, 0.9)
+    assert times.fits(16, 0.04), "one step in a hundred may be slow"
+    times.add(8, 0.9)
+    assert not times.fits(16, 0.04), "two may not"
+    for _ in range(256):
+        times.add(1, 0.004)
+    assert times.fits(16, 0.04), "but they are forgotten"
+
+    async def main() -> None:
+        engine = engine_of(planted(), sessions=32)
+        engine.times = times
+        for _ in range(19):
+            await engine.open(SessionSpec())
+        with pytest.raises(Full, match=r"a step of 20 sessions would take 42 ms and has 40") as full:
+            await engine.open(SessionSpec())
+        assert full.value.retry_after > 0
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+def test_marks_say_when_the_turn_was_read_and_when_words_codes_and_sound_began() -> None:
+    async def main() -> None:
+        session = await (engine := engine_of(planted())).open(SessionSpec())
+        await ask(session, origin(1))
+        stages = [e.stage for e in await until_end(session, origin(1)) if isinstance(e, Mark)]
+        assert stages == ["prefill", "first_text", "first_codes", "first_audio"]
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+def test_an_engine_is_built_from_a_folder_by_plain_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 1)  # tests run one process a core
+    random_bundle(speaks=False).save(tmp_path)
+    engine = build("omni.engine.native.engine:native", {"folder": str(tmp_path), "sessions": 2, "capacity": 256})
+
+    async def main() -> None:
+        await engine.start()
+        session = await engine.open(SessionSpec(longest=5))
+        assert session.lane.tape.capacity == 256
+        assert (await turn(session, 1, *speech(0.3)))[-1].origin == origin(1)  # type: ignore[union-attr]
+        await engine.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.slow
+def test_in_a_process_of_its_own_it_answers(tmp_path: Path) -> None:
+    random_bundle(speaks=False).save(tmp_path)
+
+    async def main() -> None:
+        engine = await WorkerEngine.start("omni.engine.native.engine:native", {"folder": str(tmp_path)})
+        session = await engine.open(SessionSpec(longest=5))
+        await ask(session, origin(1))
+        assert (await until_end(session, origin(1)))[-1].origin == origin(1)  # type: ignore[union-attr]
+        await engine.close()
+
+    asyncio.run(asyncio.wait_for(main(), 120))
+
+
+def test_a_step_that_breaks_ends_every_session_with_a_word_and_new_ones_work(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        engine = engine_of(planted())
+        sessions = [await engine.open(SessionSpec()) for _ in range(2)]
+        step = engine.stepper.step
+
+        def broken(*_given: object) -> torch.Tensor:
+            raise RuntimeError("out of memory")
+
+        engine.stepper.step = broken  # type: ignore[method-assign]
+        await sessions[0].push(EndOfTurn(origin(1)))
+        for session in sessions:
+            failed = [e async for e in session.events()][-1]
+            assert isinstance(failed, Failed)
+            assert (failed.code, failed.fatal) == ("engine_error", True)
+            assert "out of memory" in failed.message
+            await session.close()
+        engine.stepper.step = step  # type: ignore[method-assign]
+        third = await engine.open(SessionSpec())
+        assert (await turn(third, 1, TextIn("hi")))[-1] == Done(origin(1))
+        await engine.close()
+
+    virtual_time.run(main())
+    assert "a step failed" in caplog.text
+
+
+def test_other_settings_that_came_during_an_answer_hold_from_the_next_one_on() -> None:
+    async def main() -> None:
+        engine = engine_of(planted(frames=20))
+        session = await engine.open(SessionSpec())
+        await session.push(EndOfTurn(origin(1)))
+        await session.push(Configure(SessionSpec(instructions="Be brief.", speaks=False)))
+        first = await until_end(session, origin(1))
+        assert sum(isinstance(e, AudioOut) for e in first) == 20
+        assert not [e for e in await turn(session, 2, TextIn("hi")) if isinstance(e, AudioOut)]
+        assert tape_ids(session)[0] == engine.bundle.special[SYSTEM]
+        await session.push(Begin(origin(3)))
+        await session.push(Configure(SessionSpec(instructions="", speaks=True)))
+        await session.push(TextIn("more"))  # the beginning is taken back
+        events = await turn(session, 4)
+        assert [e for e in events if isinstance(e, AudioOut)]
+        assert tape_ids(session)[0] == engine.bundle.special[USER]
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+def test_a_codec_that_breaks_fails_the_answer_and_the_session_goes_on() -> None:
+    bundle = planted()
+
+    class Broken:
+        def push(self, codes: object) -> np.ndarray:
+            raise RuntimeError("no sound")
+
+    async def main() -> None:
+        engine = engine_of(bundle)
+        session = await engine.open(SessionSpec())
+        assert engine.voice is not None
+        begin, engine.voice.begin = engine.voice.begin, lambda: Speech(Broken(), 640)  # type: ignore[method-assign]
+        failed = (await turn(session, 1, TextIn("hi")))[-1]
+        assert isinstance(failed, Failed)
+        assert failed.code == "codec_failed"
+        assert "no sound" in failed.message
+        engine.voice.begin = begin  # type: ignore[method-assign]
+        assert (await turn(session, 2, TextIn("hi")))[-1] == Done(origin(2))
+        await engine.close()
+
+    virtual_time.run(main())

@@ -1,0 +1,72 @@
+"""The stacks that engines step, on a CPU and on a GPU, say what the model's own modules say."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omni.engine.native.flat import Flat
+from omni.engine.native.graphs import Graphs
+from omni.engine.native.rows import Row
+from omni.model.omni import Omni
+from omni.model.reach import CAUSAL
+from tests.omni.small_omni import model
+
+SLOTS, CAPACITY = 5, 40
+MODELS = {"grouped": model().double(), "one head each": model(1, kv_heads=4).double()}
+KINDS = {"flat": Flat, "graphs": Graphs}
+
+
+def offline(net: Omni, vectors: torch.Tensor) -> torch.Tensor:
+    """Everything at once, [tokens, width]."""
+    with torch.no_grad():
+        return net.stack(vectors[None], CAUSAL, positions=torch.arange(len(vectors))[None])[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_any_mixture_of_prompts_and_single_tokens_equals_reading_at_once(kind: str, data: st.DataObject) -> None:
+    net = MODELS[data.draw(st.sampled_from(sorted(MODELS)))]
+    stack = KINDS[kind](net, slots=SLOTS, capacity=CAPACITY)
+    vectors = torch.randn(SLOTS, CAPACITY, net.spec.width, generator=torch.Generator().manual_seed(0)).double()
+    heard: list[list[torch.Tensor]] = [[] for _ in range(SLOTS)]
+    with torch.inference_mode():
+        for _ in range(data.draw(st.integers(1, 7))):
+            counts = data.draw(st.lists(st.sampled_from([0, 0, 1, 1, 1, 2, 5]), min_size=SLOTS, max_size=SLOTS))
+            held = stack.cache.lengths
+            rows = [Row(s, held[s], c) for s, c in enumerate(counts) if c and held[s] + c <= CAPACITY]
+            if not rows:
+                continue
+            x = torch.cat([vectors[r.slot, r.start : r.start + r.count] for r in rows])
+            for row, part in zip(rows, stack.step(x, rows).split([r.count for r in rows]), strict=True):
+                heard[row.slot].append(part)
+            if data.draw(st.booleans()):  # somebody is interrupted, somebody leaves
+                slot = data.draw(st.integers(0, SLOTS - 1))
+                keep = data.draw(st.sampled_from([0, stack.cache.lengths[slot] // 2]))
+                stack.cache.truncate(slot, keep)
+                heard[slot] = [torch.cat(heard[slot])[:keep]] if heard[slot] else []
+    for slot, parts in enumerate(heard):
+        if parts and len(torch.cat(parts)):
+            got = torch.cat(parts)
+            want = offline(net, vectors[slot, : len(got)])
+            assert (got - want).abs().max() <= 1e-9 * want.abs().max()
+
+
+def test_a_slot_takes_only_what_follows_what_it_holds() -> None:
+    stack = Flat(MODELS["grouped"], slots=2, capacity=8)
+    with torch.inference_mode(), pytest.raises(ValueError, match="cannot follow 3 in slot 1, which holds 0 of 8"):
+        stack.step(torch.zeros(1, 32).double(), [Row(1, 3, 1)])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_captured_steps_equal_eager_ones() -> None:
+    net = model().to("cuda", torch.bfloat16)
+    captured, eager = (Graphs(net, slots=SLOTS, capacity=CAPACITY) for _ in range(2))
+    x = torch.randn(3, 32, device="cuda", dtype=torch.bfloat16)
+    with torch.inference_mode():
+        captured.prepare(SLOTS)
+        for start in range(10):
+            rows = [Row(slot, start, 1) for slot in (0, 2, 4)]
+            assert torch.equal(captured.step(x, rows), eager.step(x, rows))
