@@ -10,7 +10,15 @@ from omni_tokenizers.version import __version__
 
 # Help lines stand here and not in the modules, so that `omni --help` imports none of them.
 COMMANDS = {
+    "compare": "speak the same recordings to two servers and compare when answers are heard",
+    "completion": "print a script that completes commands and flags in a shell",
+    "doctor": "say what is installed, on what device, and whether it works",
+    "eval": "examine the small model nano on held-out questions",
+    "replay": "look at recorded sessions, hear them, or say them again to a server",
+    "serve": "serve spoken conversations on a websocket",
+    "talk": "ask by recording, microphone or text, and see where the answer's time went",
     "tokenize": "show text, image and audio files as one token sequence",
+    "train": "make the small model nano from nothing, or go on with it",
 }
 
 

@@ -1,6 +1,7 @@
-"""Autobahn's fuzzing client against the transport as configured, beside plain `websockets`: any case that only we fail?
+r"""Autobahn's fuzzing client against the transport as configured, beside plain `websockets`: does only ours fail anywhere?
 
-    python -m tests.server.autobahn --wstest "docker run --rm --network host -v DIR:DIR crossbario/autobahn-testsuite wstest"
+    python -m tests.server.autobahn --wstest \
+        "docker run --rm --network host -v /tmp:/tmp crossbario/autobahn-testsuite wstest"
 
 `wstest` is whatever runs Autobahn's command here; it is Python 2 (autobahntestsuite) and so no dependency of the tests.
 Compression is off in this server, so the cases of permessage-deflate (12, 13) do not apply.
@@ -64,11 +65,11 @@ async def run(wstest: list[str], cases: list[str]) -> dict[str, dict[str, dict[s
                 "exclude-agent-cases": {},
             }
             path = Path(folder) / "fuzzingclient.json"
-            path.write_text(json.dumps(spec))  # noqa: ASYNC240  # nothing else runs yet
+            path.write_text(json.dumps(spec))  # nothing else runs yet
             command = await asyncio.create_subprocess_exec(*wstest, "-m", "fuzzingclient", "-s", str(path))
             if await command.wait():
                 raise SystemExit(f"{shlex.join(wstest)} ended with {command.returncode}")
-            found: dict[str, dict[str, dict[str, str]]] = json.loads((Path(folder) / "index.json").read_text())  # noqa: ASYNC240
+            found: dict[str, dict[str, dict[str, str]]] = json.loads((Path(folder) / "index.json").read_text())
             return found
 
 

@@ -1,0 +1,213 @@
+"""A recorded session, read back: who said what and when; and the same said once more to a server."""
+
+import asyncio
+import base64
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omni_server.client import events
+from omni_server.client.link import Socket, address
+from omni_server.client.wire import BadMessage, Message, Wire
+from omni_server.client.wire_omni import HEADER, PCM16, TIME, TIMED, OmniV1
+from omni_server.client.wire_realtime import RATE as REALTIME_RATE
+from omni_server.client.wire_realtime import Realtime, from_pcm16
+from omni_server.record.recorder import replay
+
+PAUSE = 0.2  # s: a shorter gap is the network's, not the speaker's
+LISTENS = 20.0  # s that answers may take after the last message
+OURS = ("truncate", "played", "show", "forget", "ping")  # of omni.v1: name things that only that session had
+THEIRS = ("conversation.item.truncate", "conversation.item.retrieve", "conversation.item.delete", "response.cancel")
+Wave = NDArray[np.float32]
+
+
+@dataclass
+class Side:
+    """What one side said, in pieces of sound, each with the second at which it went over the wire."""
+
+    pieces: list[tuple[float, Wave]] = field(default_factory=list)
+    rate: int = 0
+
+    def mixed(self) -> Wave:
+        """All of it on one line: a piece follows the one before it, unless there was a pause in between."""
+        at, placed = 0, []
+        for second, wave in self.pieces:
+            due = round(second * self.rate)
+            at = due if due - at > PAUSE * self.rate else at
+            placed.append((at, wave))
+            at += len(wave)
+        line = np.zeros(at, np.float32)
+        for start, wave in placed:
+            line[start : start + len(wave)] = wave
+        return line
+
+
+@dataclass
+class Told:
+    """One answer of a session."""
+
+    id: str
+    started: float  # s since the session began
+    text: str = ""
+    question: str | None = None
+    first_sound: float | None = None  # s since the session began
+    status: str = "in_progress"
+    total_ms: float | None = None  # of the server's waterfall
+
+
+@dataclass
+class Session:
+    """A recorded session."""
+
+    path: Path
+    dialect: str
+    about: dict[str, Any]
+    messages: list[tuple[float, str, Message]]
+    answers: list[Told] = field(default_factory=list)
+    user: Side = field(default_factory=Side)
+    assistant: Side = field(default_factory=Side)
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasted."""
+        return self.messages[-1][0] if self.messages else 0.0
+
+
+def sessions(paths: Sequence[str | Path]) -> list[Session]:
+    """Every recorded session in these folders and files; raises ValueError for what is none."""
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise ValueError(f"no file or folder at {path}: `omni serve --record DIR` makes one")
+        files += sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+    if not files:
+        raise ValueError(
+            f"{', '.join(map(str, paths))} holds no recorded session: `omni serve --record DIR` makes them"
+        )
+    return [read(file) for file in files]
+
+
+def read(path: Path) -> Session:
+    """One session."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            about = json.loads(file.readline())
+        dialect = str(about["dialect"])
+        messages = list(replay(path))
+    except (ValueError, KeyError, TypeError) as wrong:
+        raise ValueError(f"{path} is no recorded session ({wrong}): `omni serve --record DIR` makes them") from None
+    session = Session(path, dialect, about, messages)
+    wire = wire_of(dialect, path)
+    for second, side, message in messages:
+        if side == "server":
+            with suppress(BadMessage):
+                for event in wire.read(message):
+                    note(session.answers, event, second)
+                    if isinstance(event, events.Sound):
+                        session.assistant.pieces.append((second, event.samples))
+                        session.assistant.rate = event.rate
+        else:
+            _hear(session.user, message, dialect, second)
+    return session
+
+
+def wire_of(dialect: str, path: Path) -> Wire:
+    """The wire of a recording."""
+    if dialect not in ("omni.v1", "realtime"):
+        raise ValueError(f"{path} was recorded over {dialect!r}: omni.v1 and realtime can be read")
+    return OmniV1() if dialect == "omni.v1" else Realtime()
+
+
+def note(answers: list[Told], event: events.Event, second: float) -> None:
+    """Keep what an event says about an answer."""
+    match event:
+        case events.AnswerStarted(answer=name):
+            answers.append(Told(name, second))
+        case events.Heard(text=text, final=True) if answers:
+            answers[-1].question = text
+        case events.Words(answer=name, text=text):
+            for one in _named(answers, name):
+                one.text += text
+        case events.Sound(answer=name):
+            for one in _named(answers, name):
+                one.first_sound = second if one.first_sound is None else one.first_sound
+        case events.AnswerDone(answer=name):
+            for one in _named(answers, name):
+                one.status = event.status
+                one.total_ms = None if event.latency is None else float(event.latency["total_ms"])
+        case _:
+            pass
+
+
+async def again(session: Session, url: str, key: str | None) -> list[Told]:
+    """Say to a server what the client said then, at the same pace; its answers. Raises `Refusal`."""
+    wire = wire_of(session.dialect, session.path)
+    link = Socket(address(url, wire), wire, key=key, resumable=False, patience=15.0)
+    await link.open()
+    loop = asyncio.get_running_loop()
+    begin = loop.time()
+    answers: list[Told] = []
+
+    async def listen() -> None:
+        while (message := await link.receive()) is not None:
+            if isinstance(message, str | bytes):
+                with suppress(BadMessage):
+                    for event in wire.read(message):
+                        note(answers, event, loop.time() - begin)
+
+    listening = asyncio.ensure_future(listen())
+    try:
+        for second, side, message in session.messages:
+            if side == "client" and _can_be_said_again(message):
+                await asyncio.sleep(max(0.0, begin + second - loop.time()))
+                await link.send(message)
+        wanted = sum(one.status != "cancelled" for one in session.answers)
+        async with asyncio.timeout(LISTENS):
+            while sum(one.status not in ("in_progress", "cancelled") for one in answers) < wanted:
+                if listening.done():
+                    await listening
+                    break
+                await asyncio.wait({listening}, timeout=0.05)
+    except TimeoutError:
+        pass  # fewer answers than then: the caller shows which
+    finally:
+        await link.close()
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+    return answers
+
+
+def _named(answers: list[Told], name: str) -> Iterator[Told]:
+    return (one for one in answers if one.id == name)
+
+
+def _hear(side: Side, message: Message, dialect: str, second: float) -> None:
+    if dialect == "omni.v1" and isinstance(message, bytes) and len(message) >= HEADER.size:
+        kind, flags, *_ = HEADER.unpack_from(message)
+        if kind == PCM16:  # others are coded; their sound is not shown
+            start = HEADER.size + (TIME.size if flags & TIMED else 0)
+            with suppress(BadMessage):
+                side.pieces.append((second, from_pcm16(message[start:])))
+            side.rate = side.rate or 16_000
+    elif isinstance(message, str):
+        with suppress(ValueError, KeyError, TypeError, BadMessage):
+            said = json.loads(message)
+            if said["type"] == "configure" and "audio_in" in said:
+                side.rate = int(said["audio_in"]["rate"])
+            elif said["type"] == "input_audio_buffer.append":
+                side.pieces.append((second, from_pcm16(base64.b64decode(said["audio"]))))
+                side.rate = REALTIME_RATE
+
+
+def _can_be_said_again(message: Message) -> bool:
+    if isinstance(message, bytes):
+        return True
+    with suppress(ValueError, AttributeError):
+        return json.loads(message).get("type") not in (*OURS, *THEIRS)
+    return True

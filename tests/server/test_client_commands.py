@@ -1,0 +1,249 @@
+"""What a person gets who types `omni talk`, `compare`, `replay`, `doctor` or `completion`."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from omni.engine.scripted import Say, ScriptedEngine, Speak
+from omni_server import cli
+from omni_server.compare import checks
+from tests.server.close_to_server import question
+from tests.server.threaded_server import threaded_server
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> str:
+    path = tmp_path / "question.wav"
+    soundfile.write(path, question(lead=0.1, speech=0.4).samples, 16_000)
+    return str(path)
+
+
+def answering(text: str = "Four.") -> ScriptedEngine:
+    return ScriptedEngine([Say(text), Speak(0.3)], sessions=16)
+
+
+def test_talk_says_the_answer_its_time_and_keeps_its_sound(recording: str, tmp_path: Path, capsys: Captured) -> None:
+    out = tmp_path / "deep" / "answer.wav"
+    with threaded_server(answering()) as url:
+        assert cli.main(["talk", recording, "--text", "and now?", "--url", url, "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert said.count("omni:  Four.") == 2
+    assert "you:   and now?" in said
+    assert "after the last sample of speech" in said
+    assert "endpoint" in said
+    assert "together" in said
+    sound, rate = soundfile.read(out)
+    assert len(sound) / rate == pytest.approx(0.6, abs=0.02)
+
+
+def test_talk_shows_a_picture_and_says_when_the_engine_is_blind(tmp_path: Path, capsys: Captured) -> None:
+    from PIL import Image
+
+    picture = tmp_path / "x.png"
+    Image.new("RGB", (8, 8), "red").save(picture)
+    with threaded_server(ScriptedEngine([Say("A red square.")])) as url:
+        assert cli.main(["talk", "--text", "what is it?", "--image", str(picture), "--url", url]) == 0
+    assert "A red square." in capsys.readouterr().out
+    with threaded_server(ScriptedEngine([Say("?")], sees=False)) as url:
+        assert cli.main(["talk", "--text", "what is it?", "--image", str(picture), "--url", url]) == 2
+    assert "no eyes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "nothing to ask"),
+        (["missing.wav"], "missing.wav"),
+        (["--text", "hi", "--mic"], "exclude each other"),
+        (["--text", "hi", "--image", "missing.png"], "missing.png"),
+        (["--text", "hi", "--url", "http://127.0.0.1:1"], "omni serve"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_sentence_and_not_zero(words: list[str], says: str, capsys: Captured) -> None:
+    assert cli.main(["talk", *words]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_a_refused_microphone_is_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    class Refusing:
+        class PortAudioError(Exception):
+            pass
+
+        def check_input_settings(self, **_about: object) -> None:
+            raise self.PortAudioError("Error querying device -1")
+
+    monkeypatch.setitem(sys.modules, "sounddevice", Refusing())
+    assert cli.main(["talk", "--mic"]) == 2
+    assert "microphone cannot be used (Error querying device -1)" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    assert cli.main(["talk", "--mic"]) == 2
+    assert "the microphone needs the package sounddevice" in capsys.readouterr().err
+
+
+def test_compare_of_two_servers_writes_table_json_and_page(recording: str, tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "questions.jsonl").write_text(
+        json.dumps({"file": "question.wav", "ask": "two and two", "right": ["four"], "speech": [0.1, 0.5]})
+    )
+    numbers, page = tmp_path / "out" / "c.json", tmp_path / "c.html"
+    with threaded_server(answering()) as one, threaded_server(answering("Five.")) as other:
+        status = cli.main(
+            ["compare", str(tmp_path), "--modes", "", "--against", one, "--against", other, "--rounds", "1",
+             "--users", "",
+             "--interruptions", "1", "--json", str(numbers), "--html", str(page)]
+        )  # fmt: skip
+    shown = capsys.readouterr()
+    assert status in (0, 3)
+    written = json.loads(numbers.read_text())
+    rows = {row["measure"]: row for row in written["rows"]}
+    first, second = (url.removeprefix("http://") for url in (one, other))
+    assert (rows[f"{first} answers right"]["value"], rows[f"{second} answers right"]["value"]) == (1.0, 0.0)
+    late = rows.get(f"{first} turns not counted: late", {"value": 0})["value"]  # by a machine that does other things
+    assert rows[f"{first} voice-to-voice p50"]["n"] + late == 1
+    assert all(set(row) >= {"measure", "value", "n", "interval", "bar", "holds"} for row in written["rows"])
+    assert page.read_text().startswith("<!doctype html>")
+    assert "barge-in stop" in shown.out
+    assert "wrong" in shown.err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["nothing-here"], "nothing-here"),
+        (["--modes", "quantum"], "quantum"),
+        (["--modes", ""], "1 to 4"),
+        (["--users", "two"], "--users two"),
+        (["--rounds", "0"], "--rounds"),
+    ],
+)
+def test_a_comparison_that_cannot_run_says_why_at_once(words: list[str], says: str, capsys: Captured) -> None:
+    assert cli.main(["compare", *words]) == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line", ["{", '{"ask": "no file"}', '{"file": "gone.wav"}', '"text"', '{"file":"q.wav","speech":[1]}']
+)
+def test_a_wrong_line_among_the_questions_is_named(line: str, tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "questions.jsonl").write_text(line)
+    soundfile.write(tmp_path / "q.wav", np.ones(1600), 16_000)
+    assert cli.main(["compare", str(tmp_path)]) == 2
+    assert "line 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wire", ["/v1/omni", "/v1/realtime"])
+def test_a_recorded_session_is_shown_heard_and_said_again(
+    wire: str, recording: str, tmp_path: Path, capsys: Captured
+) -> None:
+    folder = tmp_path / "sessions"
+    with threaded_server(answering(), record=str(folder)) as url:
+        at = url.replace("http", "ws") + wire
+        assert cli.main(["talk", recording, "--url", at, "--out", str(tmp_path / "a.wav")]) == 0
+    capsys.readouterr()
+    with threaded_server(answering()) as url:
+        assert cli.main(["replay", str(folder), "--url", url, "--wav", str(tmp_path / "heard")]) == 0
+    said = capsys.readouterr().out
+    assert "omni:  Four." in said
+    assert "again: the same" in said
+    (heard,) = (tmp_path / "heard").glob("*.wav")
+    sound, rate = soundfile.read(heard)
+    loud = np.abs(sound) > 0.05
+    assert loud[:, 0].sum() / rate == pytest.approx(0.4 * 0.9, abs=0.1)
+    assert loud[:, 1].sum() / rate == pytest.approx(0.3 * 0.66, abs=0.1)
+    assert np.flatnonzero(loud[:, 1])[0] > np.flatnonzero(loud[:, 0])[-1]  # the answer came behind the question
+    with threaded_server(answering("Five.")) as url:
+        assert cli.main(["replay", str(folder), "--url", url]) == 1
+    assert "now: Five." in capsys.readouterr().out
+
+
+def test_what_is_no_recorded_session_is_named(tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "other.jsonl").write_text('{"a": 1}\n')
+    for path in (tmp_path / "gone", tmp_path):
+        assert cli.main(["replay", str(path)]) == 2
+        assert "omni serve --record" in capsys.readouterr().err
+
+
+def test_doctor_tests_a_server_and_says_that_it_works(capsys: Captured) -> None:
+    with threaded_server(ScriptedEngine([Speak(0.5)])) as url:
+        assert cli.main(["doctor", "--url", url]) == 0
+    said = capsys.readouterr().out
+    for name in ("Python", "torch", "device", "a conversation", "an answer"):
+        assert f" {name} " in said
+    assert "Everything that was tested works." in said
+
+
+def test_doctor_names_what_is_wrong_and_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    monkeypatch.setattr(checks, "NEEDED", (("no-such-package", "server"),))
+    assert cli.main(["doctor", "--url", "http://127.0.0.1:1", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["works"] is False
+    bad = {check["name"]: check for check in found["checks"] if check["verdict"] == "bad"}
+    assert set(bad) == {"no-such-package", "a conversation"}
+    assert "omni-stream[server]" in bad["no-such-package"]["remedy"]
+
+
+def test_doctor_hears_a_server_that_answers_with_silence(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    monkeypatch.setattr(checks, "NEEDED", ())
+    with threaded_server(ScriptedEngine([Say("I cannot speak.")])) as url:
+        assert cli.main(["doctor", "--url", url]) == 1
+    assert "This does not work: an answer." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_every_command_and_is_read_by_the_shell(shell: str, capsys: Captured) -> None:
+    assert cli.main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(name in script for name in cli.COMMANDS)
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"{shell} is not installed: its script is only looked at")
+    done = subprocess.run([program, "-n"], input=script, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_bash_completes_commands_and_their_flags() -> None:
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("bash is not installed")
+    script = subprocess.run(
+        [sys.executable, "-m", "omni_server.cli", "completion", "bash"],
+        capture_output=True, text=True, timeout=60, check=True,
+    ).stdout  # fmt: skip
+
+    def completed(*words: str) -> list[str]:
+        quoted = " ".join(f"'{word}'" for word in words)
+        ask = f"COMP_WORDS=(omni {quoted}); COMP_CWORD={len(words)}; _omni; echo ${{COMPREPLY[@]}}"
+        done = subprocess.run([bash, "-c", f"{script}\n{ask}"], capture_output=True, text=True, timeout=20, check=True)
+        return done.stdout.split()
+
+    assert completed("com") == ["compare", "completion"]
+    assert completed("talk", "--mo") == ["--mode", "--model"]
+
+
+def test_the_client_needs_no_torch() -> None:
+    code = (
+        "import sys, omni_server.client as c; c.connect, c.Recording\n"
+        "import omni_server.client.blocking, omni_server.client.own_server\n"
+        "print(sorted({'torch', 'scipy', 'librosa', 'PIL', 'onnxruntime'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_names_of_the_client_are_what_they_say_whatever_was_imported_before() -> None:
+    code = (
+        "import pkgutil, omni_server.client as c\n"
+        "for found in pkgutil.iter_modules(c.__path__): __import__(f'omni_server.client.{found.name}')\n"
+        "print([name for name in c.__all__ if not callable(getattr(c, name))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
