@@ -11,7 +11,7 @@ PY := $(OMNI_VENV)/bin/python
 BENCHES := tokenizers model engine server
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-extras test-clients check format bench $(addprefix bench-,$(BENCHES)) tables clean environment
+.PHONY: help demo test test-slow test-extras test-clients check format bench $(addprefix bench-,$(BENCHES)) tables screenshots clean environment
 
 help:
 	@echo "make demo          run the main job on a bundled recording"
@@ -59,6 +59,10 @@ $(addprefix bench-,$(BENCHES)): bench-%: environment
 
 tables: environment
 	$(PY) scripts/tables.py
+
+# The page in a headless Chromium, as docs/pictures/page.png.
+screenshots: environment
+	$(PY) -m tests.server.picture_of_page
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist out

@@ -1,4 +1,4 @@
-r"""Autobahn's fuzzing client against the transport as configured, beside plain `websockets`: does only ours fail anywhere?
+r"""Autobahn's fuzzing client against the transport as configured, beside plain `websockets`: does only ours fail?
 
     python -m tests.server.autobahn --wstest \
         "docker run --rm --network host -v /tmp:/tmp crossbario/autobahn-testsuite wstest"
