@@ -53,7 +53,7 @@ def main() -> int:
     print(f"tokenizing a chunk  {median(costs):6.2f} ms median, {max(costs):.2f} ms worst")
     print(f"after the last word {tail:6.2f} ms to the complete sequence")
     print(f"streamed = offline  {'yes, to the bit' if same else 'NO'}")
-    print("\nNot here yet: the model that answers, the server, its web page and the latency waterfall.")
+    print("\nNext: `omni talk` asks the model this recording, `omni serve` opens a page to speak on (README).")
     return 0 if same else 1
 
 

@@ -328,7 +328,7 @@ def test_a_plug_in_is_chosen_by_name_with_its_options() -> None:
 @pytest.mark.parametrize(
     ("stage", "text", "says"),
     [
-        ("stt", "whispr:/x", "--stt whispr:/x: there is no 'whispr'; there are scripted, whisper"),
+        ("stt", "whispr:/x", "--stt whispr:/x: there is no 'whispr'; there are nano, scripted, whisper"),
         ("tts", "scripted:0.1?speed=2", "speed"),
         ("llm", "openai:http://localhost:1/v1", "model"),
         ("llm", "openai:ftp://localhost/v1?model=m", "http"),

@@ -41,7 +41,8 @@ def omni(patch: int, model: Path = nano.WEIGHTS) -> Omni:
 def pairs(sequence: Sequence) -> int:
     """How many (token, token) pairs attention computes: the past, and inside of a two-way span the future too.
 
-    >>> pairs(omni(16).encode(["abc"]))
+    >>> from omni_tokenizers import Text
+    >>> pairs(Omni(text=Text.of_bytes()).encode(["abc"]))
     6
     """
     tokens = len(sequence)
