@@ -28,6 +28,7 @@ environment:
 
 demo: environment
 	@$(PY) demos/first_look.py $(ARGS)
+	@$(OMNI_VENV)/bin/omni talk demos/recordings/question.wav --out build/answer.wav
 
 test: environment
 	$(PY) -m pytest -n auto -m "not slow and not extras and not clients" $(ARGS)

@@ -1,0 +1,82 @@
+"""The card of a shipped model: what it is, what it reached, what it cannot do. Its numbers come from an examination."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from omni.bundle import Bundle
+from omni.train.marking import Row, shown
+
+CARD = """# nano
+
+A small omni model made from nothing by this repository's own recipe: it hears, sees, reads and answers in text, marks
+where a turn ends, and carries the codec of one synthetic voice.
+
+| | |
+| --- | --- |
+| weights | {weights:.1f} million, half precision, {megabytes:.1f} MB with tokenizer and codec |
+| recipe | hash `{hash}`, pool version {pool}, {shards} shards of spoken data |
+| trained | {step} steps of {batch} conversations, on two shared CPU cores |
+| license | that of the repository |
+
+## Limits, first of all
+
+- It learned from synthetic voices (espeak-ng, and recorded ones of flite and festival) and a closed world of some
+  hundred words. It does not understand people, other languages or other topics, and an answer that
+  sounds sure may be wrong.
+- {state}
+- Nothing was tuned on the test split: choices were made on losses and on a development split with voices of its own.
+- A large published model takes its place wherever a bundle is taken: `omni.bundle.Bundle.load(folder)` reads any omni
+  model with its tokenizers, and the pipeline engine takes published models by name (`--stt whisper:…`, `--llm hf:…`,
+  `--tts vits:…`).
+
+## Results
+
+`omni eval nano`, {count} questions a measure, all held out: voices, combinations, pictures and kinds of noise.
+
+{table}
+
+## Recipe
+
+Dialogues are drawn from templates of fifteen skills, spoken by espeak-ng (variants by five accents, rate, pitch and
+range at random) and by recorded voices of flite and festival, in rooms and over narrow lines; noise, other voices,
+another microphone, tempo and vocal tract are added in the log-Mel domain at every step. One mixture of transcription,
+answers in text to speech, text and pictures, answers in speech, reading out, calls of tools, silence, and the
+turn's end after every token of sound. A CTC loss on the third layer is used in training alone. Muon for matrices,
+AdamW for the rest, a level learning rate and a short fall at the end.
+
+Not done: self-supervised warm-up of the audio and image stems (no ablation was run, so none is used), and overlapping
+voices as turns of their own (they are heard as noise).
+
+To go on: `omni train nano` ([docs/nano/training.md](../../docs/nano/training.md)).
+"""
+
+
+def write_card(bundle: Bundle, rows: Sequence[Row], count: int, folder: Path, file: Path) -> None:
+    """The card of the bundle in `folder`, from the marks of its examination."""
+    about = bundle.about
+    missed = [row.measure for row in rows if row.value is not None and not row.holds]
+    state = (
+        "Every bar that was measured holds."
+        if not missed
+        else f"The training was short. Bars that are missed: {'; '.join(missed)}. The table says by how much."
+    )
+    lines = ["| measure | value | n | 95 % interval | bar | |", "| --- | --- | --- | --- | --- | --- |"]
+    for row in rows:
+        value = "not measured" if row.value is None else shown(row.value, row.bar)
+        around = "" if row.interval is None else " … ".join(shown(edge, row.bar) for edge in row.interval)
+        held = "holds" if row.holds else "missed" if row.value is not None else ""
+        lines.append(f"| {row.measure} | {value} | {row.n} | {around} | {shown(row.bar, row.bar)} | {held} |")
+    size = sum(part.stat().st_size for part in folder.rglob("*") if part.is_file())
+    text = CARD.format(
+        weights=sum(p.numel() for p in bundle.model.parameters()) / 1e6,
+        megabytes=size / 1e6,
+        hash=about["recipe_hash"],
+        pool=about["pool"],
+        shards=about["shards"],
+        step=about["step"],
+        batch=about["recipe"]["batch"],
+        state=state,
+        count=count,
+        table="\n".join(lines),
+    )
+    file.write_text(text)

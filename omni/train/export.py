@@ -1,0 +1,40 @@
+"""A training becomes a bundle: for examining it, and for shipping it in half precision."""
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from omni.bundle import Bundle
+from omni.train.checkpoint import STATE
+from omni.train.pool import VERSION
+from omni.train.recipe import Recipe, load_or_train, model, tokenizers
+
+
+def bundle_of(folder: Path, codec: Any = None) -> Bundle:
+    """What a training folder holds now, as a bundle; the training may go on meanwhile."""
+    recipe = Recipe.of(json.loads((folder / "recipe.json").read_text()))
+    tokens = tokenizers(load_or_train(recipe, folder), codec)
+    built = model(recipe, tokens)
+    with safe_open(folder / STATE, framework="pt") as opened:
+        about = json.loads(opened.metadata()["about"])
+        built.load_state_dict({name: opened.get_tensor(f"model.{name}") for name in built.state_dict()})
+    return Bundle(built.eval(), tokens, codec, recipe.script, description(recipe, about))
+
+
+def description(recipe: Recipe, about: Mapping[str, Any]) -> dict[str, Any]:
+    """What config.json says beside the shape: the recipe, how far it went, and a hash of both."""
+    told = {"recipe": recipe.config(), "step": about["step"], "shards": len(about["shards"]), "pool": VERSION}
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return {"name": "nano", **told, "recipe_hash": digest[:16]}
+
+
+def ship(bundle: Bundle, folder: Path) -> None:
+    """Write the bundle in half precision."""
+    half = copy.deepcopy(bundle.model).to(torch.float16)
+    Bundle(half, bundle.tokens, bundle.codec, bundle.script, bundle.about).save(folder)

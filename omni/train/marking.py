@@ -1,0 +1,193 @@
+"""Marks: what is right, how sure that is, and the table."""
+
+import json
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+from omni.bundle import Bundle
+from omni.train.asking import Answer, Asked, Question, ask, over
+from omni.train.codec.scores import wrong_words
+from omni.train.dialogue import Split
+from omni.train.exam import MEASURES, Measure, questions
+from omni.train.speakers import NotInstalled
+from omni_tokenizers.sequence import Audio, Frames
+from omni_tokenizers.sequence.parts import TextPart
+
+log = logging.getLogger(__name__)
+Z = 1.96  # of a 95 % interval
+TOKEN = 0.04  # s
+FOUND = 0.16  # s after the last sample of speech by which a turn's end has to be found
+FALSE_ENDS = 0.02  # the share of pauses at which an end may be found
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; shares are from 0 to 1."""
+
+    measure: str
+    value: float | None  # None: not measured
+    n: int
+    interval: tuple[float, float] | None
+    bar: float
+    holds: bool
+
+
+@dataclass
+class Failure:
+    """One question that was answered wrongly, for a person to look at."""
+
+    measure: str
+    question: Question
+    said: str
+
+
+@dataclass
+class Marks:
+    """The table and the failures."""
+
+    rows: list[Row] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+    def as_text(self) -> str:
+        """The table for a terminal."""
+        lines = [f"{'measure':<58}{'value':>9}{'n':>7}   {'95 % interval':<16}{'bar':>7}"]
+        for row in self.rows:
+            value = "–" if row.value is None else shown(row.value, row.bar)
+            low_high = "" if row.interval is None else " … ".join(shown(edge, row.bar) for edge in row.interval)
+            held = "holds" if row.holds else "not measured" if row.value is None else "missed"
+            lines.append(f"{row.measure:<58}{value:>9}{row.n:>7}   {low_high:<16}{shown(row.bar, row.bar):>7}  {held}")
+        return "\n".join(lines)
+
+    def as_json(self) -> str:
+        """The table as JSON."""
+        return json.dumps({"rows": [asdict(row) for row in self.rows]}, indent=1, ensure_ascii=False)
+
+
+def shown(value: float, bar: float) -> str:
+    """A share as a percentage; what has a bar above 1 as it is.
+
+    >>> shown(0.953, 0.95), shown(2.94, 2.8)
+    ('95.3 %', '2.94')
+    """
+    return f"{value:.2f}" if bar > 1 else f"{100 * value:.1f} %"
+
+
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of a share.
+
+    >>> tuple(round(x, 3) for x in wilson(95, 100))
+    (0.888, 0.978)
+    """
+    if not n:
+        return 0.0, 1.0
+    p = right / n
+    middle = (p + Z * Z / (2 * n)) / (1 + Z * Z / n)
+    half = Z / (1 + Z * Z / n) * (p * (1 - p) / n + Z * Z / (4 * n * n)) ** 0.5
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, lower case, without punctuation.
+
+    >>> words("It's two, or 3 o'clock.")
+    ["it's", 'two', 'or', '3', "o'clock"]
+    """
+    return re.findall(r"[a-z0-9']+", text.lower())
+
+
+def word_errors(said: str, truth: str) -> tuple[int, int]:
+    """Words to insert, remove or replace, and the words of the truth.
+
+    >>> word_errors("the cat sat", "a cat sat down")
+    (2, 4)
+    """
+    return wrong_words(words(truth), words(said)), len(words(truth))
+
+
+def right(question: Question, answers: Sequence[Answer]) -> bool:
+    """Whether the last turn was answered to the letter; the turns before it are its history."""
+    asked, answer = question.turns[-1], answers[-1]
+    if asked.call is not None:
+        return answer.called == bool(asked.call) and (not asked.call or answer.text == asked.call)
+    return answer.whole and not answer.called and answer.text == asked.expected
+
+
+def mark(bundle: Bundle, split: Split, count: int, measures: Sequence[Measure] = MEASURES) -> Marks:
+    """Examine a model with so many questions a measure."""
+    marks = Marks()
+    for measure in measures:
+        try:
+            asked = questions(measure, split, count)
+        except NotInstalled as missing:
+            log.warning("%s is not measured: %s", measure.name, missing)
+            marks.rows.append(Row(measure.name, None, 0, None, measure.bar, False))
+            continue
+        if measure.kind == "turn":
+            _turns(bundle, measure, asked, marks)
+            continue
+        answers = ask(bundle, asked)
+        wrong = [Failure(measure.name, q, a[-1].text) for q, a in zip(asked, answers, strict=True) if not right(q, a)]
+        marks.failures.extend(wrong)
+        if measure.kind == "words":
+            errors = [word_errors(a[-1].text, q.turns[-1].expected) for q, a in zip(asked, answers, strict=True)]
+            n = sum(total for _, total in errors)
+            value = sum(e for e, _ in errors) / n
+            low_high = wilson(min(n, round(value * n)), n)
+            marks.rows.append(Row(measure.name, value, n, low_high, measure.bar, value <= measure.bar))
+        else:
+            marks.rows.append(_share(measure.name, len(asked) - len(wrong), len(asked), measure.bar))
+    return marks
+
+
+def native_and_pipeline(bundle: Bundle, split: Split, count: int) -> tuple[Row, Row]:
+    """The same spoken questions answered at once, and written down first and then answered as typed ones."""
+    asked = questions(MEASURES[0], split, count)
+    native = sum(right(q, a) for q, a in zip(asked, ask(bundle, asked), strict=True))
+    heard = ask(bundle, [Question((Asked(q.turns[0].parts, "", how="transcribe"),)) for q in asked])
+    again = [
+        Question((Asked((TextPart(a[0].text or " "),), q.turns[0].expected),))
+        for q, a in zip(asked, heard, strict=True)
+    ]
+    pipeline = sum(right(q, a) for q, a in zip(again, ask(bundle, again), strict=True))
+    bar = pipeline / len(asked) - 0.01
+    return (
+        _share("native, spoken questions", native, len(asked), bar),
+        _share("pipeline of the same weights, the same questions", pipeline, len(asked), 0.0),
+    )
+
+
+def _share(name: str, of: int, n: int, bar: float) -> Row:
+    value = of / n if n else 0.0
+    return Row(name, value, n, wilson(of, n), bar, value >= bar)
+
+
+def _turns(bundle: Bundle, measure: Measure, asked: list[Question], marks: Marks) -> None:
+    """Ends that were found in time, and ends that were found at a pause."""
+    mel = bundle.tokens.modalities["audio"]
+    sounds = []
+    for question in asked:
+        part = question.turns[-1].parts[-1]
+        assert isinstance(part, Audio)
+        encoded = mel.encode(part)
+        sounds.append(Frames("audio", encoded.arrays["values"].reshape(-1, encoded.arrays["values"].shape[-1])))
+    in_time = pauses = false = 0
+    for question, scores in zip(asked, over(bundle, sounds), strict=True):
+        fired = [(token + 1) * TOKEN for token, score in enumerate(scores.tolist()) if score > 0.5]
+        found = [moment for moment in fired if moment >= question.end]
+        early = [moment for moment in fired if moment < question.end]
+        ok = bool(found) and found[0] <= question.end + FOUND and not early
+        in_time += ok
+        if question.pause is not None:
+            pauses += 1
+            false += any(question.pause[0] <= moment <= question.pause[1] + TOKEN for moment in early)
+        if not ok:
+            said = f"ends at {', '.join(f'{m:.2f}' for m in fired[:3]) or 'no time'} s, not at {question.end:.2f} s"
+            marks.failures.append(Failure(measure.name, question, said))
+    marks.rows.append(_share(measure.name, in_time, len(asked), measure.bar))
+    value = false / pauses if pauses else None
+    holds = value is not None and value < FALSE_ENDS
+    marks.rows.append(
+        Row("false ends at pauses inside a sentence", value, pauses, wilson(false, pauses), FALSE_ENDS, holds)
+    )

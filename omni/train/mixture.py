@@ -1,0 +1,220 @@
+"""The mixture of tasks: which example stands where in training. A pure function of seed, step and pool."""
+
+from collections.abc import Sequence as ListLike
+from dataclasses import dataclass, field
+from random import Random
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omni.script import RESULT, USER, How, Script, declared
+from omni.train.dialogue import TOOLS, Dialogue, Split, Turn
+from omni.train.mixing import Take, decades, fitted, scaled, take
+from omni.train.pictures import draw as draw_picture
+from omni.train.pool import Shard, Utterance
+from omni.train.sayings import Sayings
+from omni.train.skills import SKILLS, UNKNOWN, WORDS, draw_dialogue, picture
+from omni.train.writing import Example, Writing
+from omni_tokenizers.sequence import Omni
+
+Where = tuple[int, Utterance]  # shard, utterance
+Spoken = tuple[int, Dialogue, tuple[Utterance, ...]]  # shard, dialogue, its utterances
+TELLS = ("Be brief.", "You are a helpful assistant.", "Answer in English.", "Be kind and clear.", "You are Nano.")
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How often each task is drawn; the rest is spoken questions."""
+
+    transcribe: float = 0.18
+    typed: float = 0.5  # a typed question costs a fifth of a spoken one, and its answer is learned once for both
+    silence: float = 0.02  # nobody speaks: no answer
+    read: float = 0.06  # a text is read out, where there are codes
+    speak: float = 0.2  # of the answers whose sound is known, those that are spoken
+    paused: float = 0.3  # of what is transcribed, sentences with a pause inside: the turn is not over there
+    recorded: float = 0.2  # of utterances that are transcribed or answered, those of recorded voices
+
+
+@dataclass
+class Mixture:
+    """Examples from a pool."""
+
+    tokens: Omni
+    books: int
+    script: Script
+    split: Split
+    pool: ListLike[Shard]
+    sayings: Sayings | None = None
+    shares: Shares = Shares()
+    _hard: float = field(default=1.0, init=False)
+    _paused: list[Where] = field(default_factory=list, init=False)
+    _texts: list[str] = field(default_factory=list, init=False)
+    _said: dict[str, list[Where]] = field(default_factory=dict, init=False)
+    _all: dict[bool, list[Spoken]] = field(default_factory=lambda: {True: [], False: []}, init=False)  # recorded?
+    _answered: dict[bool, list[Spoken]] = field(default_factory=lambda: {True: [], False: []}, init=False)
+    _noises: list[tuple[int, int, int]] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        for number, shard in enumerate(self.pool):
+            self._noises.extend((number, first, frames) for first, frames in shard.noises)
+            for dialogue, utterances in shard.dialogues:
+                recorded = not utterances[0].voice.startswith("espeak")
+                self._all[recorded].append((number, dialogue, utterances))
+                if dialogue.skill != "words":
+                    self._answered[recorded].append((number, dialogue, utterances))
+                for utterance in utterances:
+                    if utterance.pause is not None:
+                        self._paused.append((number, utterance))
+                    self._said.setdefault(utterance.text, []).append((number, utterance))
+        self._texts = list(self.sayings.where) if self.sayings is not None else []
+        if not any(self._answered.values()):
+            raise ValueError(f"the pool has no dialogue of the split {self.split!r}: make one with omni train nano")
+
+    def example(self, seed: str, hard: float = 1.0) -> Example:
+        """The example of this name, the same for ever while the pool is; `hard` is how much of it is disturbed."""
+        random = Random(seed)
+        self._hard = hard
+        numbers = np.random.default_rng(random.getrandbits(64))
+        draw = random.random()
+        if draw < self.shares.transcribe:
+            return self.transcribed(random, numbers)
+        draw -= self.shares.transcribe
+        if draw < self.shares.silence:
+            return self.unanswered(random, numbers)
+        draw -= self.shares.silence
+        if draw < self.shares.read and self.sayings is not None:
+            return self.read(self.sayings, random)
+        draw -= self.shares.read
+        if draw < self.shares.typed:
+            dialogue = draw_dialogue(random, self.split)
+            return self.conversation(dialogue, [None] * len(dialogue.turns), random, numbers)
+        dialogue, spoken = self.spoken(random)
+        return self.conversation(dialogue, spoken, random, numbers)
+
+    def spoken(self, random: Random) -> tuple[Dialogue, list[Where | None]]:
+        """A dialogue whose questions somebody in the pool said: a new one where all were, else one that was stored."""
+        skill = random.choices(list(SKILLS), weights=list(SKILLS.values()))[0]
+        for _ in range(12 if skill is picture else 3):
+            dialogue = draw_dialogue(random, self.split, skill)
+            if all(turn.question in self._said for turn in dialogue.turns):
+                return dialogue, [self.voiced(turn.question, random) for turn in dialogue.turns]
+        shard, dialogue, utterances = self.chosen(self._answered, random)
+        return dialogue, [(shard, utterance) for utterance in utterances]
+
+    def chosen(self, among: dict[bool, list[Spoken]], random: Random) -> Spoken:
+        """One of these, from a recorded voice as often as the shares say."""
+        recorded = random.random() < self.shares.recorded
+        return random.choice(among[recorded] or among[not recorded])
+
+    def voiced(self, question: str, random: Random) -> Where:
+        """Somebody who says this."""
+        found = self._said[question]
+        recorded = [where for where in found if not where[1].voice.startswith("espeak")]
+        return random.choice(recorded if recorded and random.random() < self.shares.recorded else found)
+
+    def transcribed(self, random: Random, numbers: np.random.Generator) -> Example:
+        """Somebody speaks, and it is written down."""
+        if self._paused and random.random() < self.shares.paused:
+            shard, utterance = random.choice(self._paused)
+        else:
+            shard, _, utterances = self.chosen(self._all, random)
+            utterance = random.choice(utterances)
+        writing = Writing(self.tokens, self.books)
+        writing.special(USER)
+        writing.sound(self.taken((shard, utterance), random, numbers), utterance.text)
+        writing.answer("transcribe", utterance.text, script=self.script)
+        return writing.example()
+
+    def read(self, sayings: Sayings, random: Random) -> Example:
+        """A text is written, and read out. Short ones come more often: they are cheap, and words are words."""
+        some = random.choices(self._texts, k=2)
+        text = min(some, key=lambda text: sayings.where[text][1])
+        writing = Writing(self.tokens, self.books)
+        writing.special(USER)
+        writing.say(text)
+        writing.answer("read", text, script=self.script, codes=sayings.of(text))
+        return writing.example()
+
+    def unanswered(self, random: Random, numbers: np.random.Generator) -> Example:
+        """Nobody speaks: no answer, and no turn that could be over."""
+        writing = Writing(self.tokens, self.books)
+        writing.special(USER)
+        frames = 4 * random.randint(8, 75)
+        loud = np.float32(-random.triangular(0, 3.5, 1.0))
+        log = fitted(self.noise(random), frames, numbers) + loud if random.random() < 0.85 else None
+        quiet = np.full((frames, 80), -6.5, np.float32)
+        writing.sound(Take(scaled(quiet if log is None else log), 0, 0), "")
+        how: How = random.choice(("answer", "speak", "transcribe"))
+        writing.answer(how, "", script=self.script)
+        return writing.example()
+
+    def conversation(
+        self, dialogue: Dialogue, spoken: ListLike[Where | None], random: Random, numbers: np.random.Generator
+    ) -> Example:
+        """A whole dialogue: each question spoken where somebody said it, else typed."""
+        writing = Writing(self.tokens, self.books)
+        tools, turns = self.offered(dialogue, random)
+        tells = random.choice(TELLS) if random.random() < 0.08 else ""
+        if random.random() < 0.04:
+            tells = " ".join(random.choice(WORDS) for _ in range(random.randint(3, 12))).capitalize() + "."
+        writing.system(tells, [declared(name, TOOLS[name]["parameters"]) for name in tools])
+        for number, (turn, where) in enumerate(zip(turns, spoken, strict=True)):
+            writing.special(USER)
+            if turn.picture is not None:
+                writing.picture(draw_picture(turn.picture))
+            if where is None or (number and random.random() < 0.15):
+                writing.say(turn.question)
+            else:
+                writing.sound(self.taken(where, random, numbers), turn.question)
+            self.answered(writing, turn, random)
+        return writing.example()
+
+    def answered(self, writing: Writing, turn: Turn, random: Random) -> None:
+        """The answer to a turn, with the call of a tool before it where there is one."""
+        if turn.call is not None:
+            call_in: How = random.choice(("answer", "speak"))  # a call is text in both
+            writing.answer(call_in, turn.call.as_text(), script=self.script, call=True)
+            writing.special(RESULT)
+            writing.say(turn.call.result)
+        if self.sayings is not None and turn.answer in self.sayings and random.random() < self.shares.speak:
+            writing.answer("speak", turn.answer, script=self.script, codes=self.sayings.of(turn.answer))
+        else:
+            writing.answer("answer", turn.answer, script=self.script)
+
+    def offered(self, dialogue: Dialogue, random: Random) -> tuple[list[str], tuple[Turn, ...]]:
+        """The tools that are declared, and the turns that follow from that: without its tool, a thing is not known."""
+        call = dialogue.turns[0].call
+        if call is not None and random.random() < 0.25:
+            others = [name for name in dialogue.tools if name != call.name]
+            return others, (Turn(dialogue.turns[0].question, UNKNOWN),)
+        if call is None and dialogue.skill != "unknown" and random.random() < 0.08:
+            return sorted(random.sample(list(TOOLS), random.randint(1, 3))), dialogue.turns
+        return list(dialogue.tools), dialogue.turns
+
+    def taken(self, where: Where, random: Random, numbers: np.random.Generator) -> Take:
+        """An utterance as a microphone takes it today."""
+        shard, utterance = where
+        noise = None
+        if random.random() < 0.5 * self._hard:
+            noise = self.noise(random) if random.random() < 0.85 else self.voice(random)
+        before = random.randint(0, 15) if random.random() < 0.93 else random.randint(15, 150)
+        return take(
+            decades(self.pool[shard].of(utterance)),
+            utterance.begin,
+            utterance.end,
+            numbers,
+            noise=noise,
+            bent=0.5 * self._hard,
+            before=before,
+            after=round(random.triangular(6, 70, 12)),
+        )
+
+    def noise(self, random: Random) -> NDArray[np.float32]:
+        """Some noise: [frames, 80] decades."""
+        shard, first, frames = random.choice(self._noises)
+        return decades(self.pool[shard].frames[first : first + frames])
+
+    def voice(self, random: Random) -> NDArray[np.float32]:
+        """Somebody else who speaks in the background: [frames, 80] decades."""
+        shard, _, utterances = self.chosen(self._all, random)
+        return decades(self.pool[shard].of(utterances[0]))

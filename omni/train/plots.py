@@ -1,0 +1,49 @@
+"""Pictures of a training and of an examination."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from omni.train.marking import Marks
+from omni_tokenizers.optional import need
+
+LOSSES = ("text", "turn", "heard", "codes")
+
+
+def _pyplot() -> Any:
+    matplotlib = need("matplotlib", extra="train", use="drawing plots")
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def plot_losses(folder: Path) -> Path:
+    """The losses of a training's log as losses.png beside it."""
+    plt = _pyplot()
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    figure, axes = plt.subplots(1, len(LOSSES), figsize=(4 * len(LOSSES), 3), layout="constrained")
+    for axis, name in zip(axes, LOSSES, strict=True):
+        axis.plot([line["step"] for line in lines if name in line], [line[name] for line in lines if name in line])
+        axis.set(title=name, xlabel="step")
+    file = folder / "losses.png"
+    figure.savefig(file, dpi=100)
+    plt.close(figure)
+    return file
+
+
+def plot_marks(marks: Marks, file: Path) -> Path:
+    """The table with intervals and bars."""
+    plt = _pyplot()
+    rows = [row for row in marks.rows if row.value is not None][::-1]
+    figure, axis = plt.subplots(figsize=(9, 0.45 * len(rows) + 1), layout="constrained")
+    for place, row in enumerate(rows):
+        low, high = row.interval or (row.value, row.value)
+        axis.plot([low, high], [place, place], color="tab:green" if row.holds else "tab:red", linewidth=3)
+        axis.plot(row.value, place, "o", color="black")
+        axis.plot(row.bar, place, "|", color="tab:blue", markersize=16)
+    axis.set(yticks=range(len(rows)), yticklabels=[row.measure for row in rows], xlim=(-0.02, 1.02))
+    axis.set_xlabel("share, its 95 % interval, and the bar (blue)")
+    figure.savefig(file, dpi=100)
+    plt.close(figure)
+    return file

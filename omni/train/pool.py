@@ -1,0 +1,193 @@
+"""The pool: spoken dialogues, made once and kept on disk as log-Mel frames, so that a training step costs no synthesis.
+
+A pool is a folder of shards. A shard is frames (float16, all utterances one after another) and a JSON line for each
+dialogue: what was said, by whom, where its frames lie, and where in them speech begins, pauses and ends. Shard n of a
+split holds the same words by the same voices on every machine (espeak-ng lets a voice flutter, so its samples differ a
+little each time); shards are made by several processes and can be added while a training reads the others.
+"""
+
+import json
+import multiprocessing
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from random import Random
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from omni.train.dialogue import Call, Dialogue, Split, Turn, split_of
+from omni.train.noises import noise
+from omni.train.pictures import Figure, Scene
+from omni.train.rooms import in_a_place
+from omni.train.skills import NOUNS, WORDS, draw_dialogue, sentence
+from omni.train.speakers import RATE, Sound, Speaker, espeak_speaker, recorded_speaker, say
+from omni.train.words import QUALITIES, SMALL_WORDS, VERBS, in_words
+from omni_tokenizers.audio import LogMel
+
+VERSION = 1  # of what a shard holds: a change of words, voices or augmentation is a new version
+HOP = 160  # samples, 10 ms
+BEFORE, AFTER = 5, 30  # frames of silence that every utterance is kept with
+SHARD = 1000  # dialogues
+NON_SPEECH = 60  # pieces of noise a shard
+MEL = LogMel(bins=80, floor="fixed")
+
+Frames = NDArray[np.float16]
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """Where one utterance lies in its shard, and in 10 ms frames of its own where speech begins, pauses and ends."""
+
+    text: str
+    voice: str
+    first: int
+    frames: int
+    begin: int
+    end: int
+    pause: tuple[int, int] | None = None  # a silence inside the sentence
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One shard in memory."""
+
+    frames: Frames  # [frames, 80]
+    dialogues: list[tuple[Dialogue, tuple[Utterance, ...]]]
+    noises: list[tuple[int, int]]  # first frame, frames
+
+    def of(self, utterance: Utterance) -> Frames:
+        """The frames of an utterance: [frames, 80]."""
+        return self.frames[utterance.first : utterance.first + utterance.frames]
+
+
+def word_string(random: Random) -> Dialogue:
+    """Words and numbers in no order: what is said has to be heard, not guessed."""
+    words = [random.choice(WORDS) for _ in range(random.randint(2, 6))]
+    if random.random() < 0.35:
+        words.insert(random.randrange(len(words) + 1), in_words(random.randint(0, 100)))
+    if random.random() < 0.5:
+        words = [random.choice(("the", "a", "my", "this")), random.choice(QUALITIES), random.choice(NOUNS),
+                 random.choice(VERBS), random.choice(SMALL_WORDS), *words[:2]]  # fmt: skip
+    said = " ".join(words)
+    return Dialogue("words", (Turn(sentence(said), ""),), said)
+
+
+def draw(random: Random, split: Split) -> Dialogue:
+    """A dialogue for the pool: one of the skills, or words to write down."""
+    if random.random() >= 0.22:
+        return draw_dialogue(random, split)
+    while True:
+        dialogue = word_string(random)
+        if split_of(dialogue.key) == split:
+            return dialogue
+
+
+def spoken(text: str, speaker: Speaker, random: np.random.Generator) -> tuple[Sound, tuple[int, int] | None]:
+    """The text said, sometimes with a pause between two words: samples, and the pause in samples."""
+    words = text.split()
+    if len(words) < 4 or random.random() > 0.15:
+        return say(text, speaker), None
+    at = int(random.integers(1, len(words)))
+    first = say(" ".join(words[:at]).rstrip(".,?:") + ("," if random.random() < 0.6 else ""), speaker)
+    second = say(" ".join(words[at:]), speaker)
+    gap = int(random.uniform(0.15, 1.0) * RATE)
+    return np.concatenate([first, np.zeros(gap, np.float32), second]), (len(first), len(first) + gap)
+
+
+def heard(text: str, speaker: Speaker, random: np.random.Generator, first: int) -> tuple[Utterance, Frames]:
+    """One utterance of the pool, and its frames."""
+    samples, pause = spoken(text, speaker, random)
+    end = BEFORE * HOP + len(samples)
+    samples = in_a_place(samples, random)
+    padded = np.concatenate(
+        [np.zeros(BEFORE * HOP, np.float32), samples, np.zeros(AFTER * HOP + -len(samples) % HOP, np.float32)]
+    )
+    frames = MEL.encode(padded, rate=RATE).astype(np.float16)  # [frames, 80]
+    silent = None if pause is None else (BEFORE + -(-pause[0] // HOP), BEFORE + pause[1] // HOP)
+    return Utterance(text, speaker.name, first, len(frames), BEFORE, -(-end // HOP), silent), frames
+
+
+def make_shard(folder: Path, split: Split, number: int, dialogues: int, recorded: bool) -> Path:
+    """Speak so many dialogues and write them: `split-number.safetensors` and `.jsonl`. Nothing if it is there."""
+    name = f"{split}-{'recorded' if recorded else 'espeak'}-{number:04d}"
+    done = folder / f"{name}.jsonl"
+    if done.exists():
+        return done
+    seed = f"nano {VERSION} {name}"
+    random = Random(seed)
+    numbers = np.random.default_rng([*seed.encode()])
+    pieces: list[Frames] = []
+    lines: list[str] = []
+    at = 0
+    for _ in range(dialogues):
+        dialogue = draw(random, split)
+        speaker = recorded_speaker(random, split) if recorded else espeak_speaker(random, split)
+        utterances = []
+        for turn in dialogue.turns:
+            utterance, frames = heard(turn.question, speaker, numbers, at)
+            utterances.append(utterance)
+            pieces.append(frames)
+            at += len(frames)
+        lines.append(json.dumps({"dialogue": asdict(dialogue), "utterances": [asdict(u) for u in utterances]}))
+    for _ in range(NON_SPEECH):
+        samples = 0.2 * noise(numbers, int(numbers.uniform(2, 5) * RATE), split)
+        frames = MEL.encode(np.clip(samples, -1, 1).astype(np.float32), rate=RATE).astype(np.float16)
+        lines.append(json.dumps({"noise": [at, len(frames)]}))
+        pieces.append(frames)
+        at += len(frames)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({"frames": np.concatenate(pieces)}, folder / f"{name}.safetensors")
+    beside = done.with_suffix(".new")
+    beside.write_text("\n".join(lines) + "\n")
+    beside.replace(done)  # last: a shard whose lines are there is whole
+    return done
+
+
+def make_pool(folder: Path, espeak: int, recorded: int, processes: int = 1) -> Iterator[Path]:
+    """Make what is missing of so many training dialogues of espeak and recorded voices; each shard as it is done."""
+    work: list[tuple[Path, Split, int, int, bool]] = [
+        (folder, "train", n, SHARD, False) for n in range(-(-espeak // SHARD))
+    ]
+    work += [(folder, "train", n, SHARD, True) for n in range(-(-recorded // SHARD))]
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        yield from pool.imap_unordered(_make, work)
+
+
+def _make(about: tuple[Path, Split, int, int, bool]) -> Path:
+    return make_shard(*about)
+
+
+def read_shard(lines: Path) -> Shard:
+    """A shard as it was written."""
+    dialogues, noises = [], []
+    for line in lines.read_text().splitlines():
+        about = json.loads(line)
+        if "noise" in about:
+            noises.append((about["noise"][0], about["noise"][1]))
+            continue
+        said = tuple(
+            Utterance(**{**u, "pause": tuple(u["pause"]) if u["pause"] else None}) for u in about["utterances"]
+        )
+        dialogues.append((_dialogue(about["dialogue"]), said))
+    return Shard(load_file(lines.with_suffix(".safetensors"))["frames"], dialogues, noises)
+
+
+def shards(folder: Path, split: Split) -> Iterator[Path]:
+    """The shards of a split that are whole, in the order of their names."""
+    yield from sorted(folder.glob(f"{split}-*.jsonl"))
+
+
+def _dialogue(about: dict) -> Dialogue:  # type: ignore[type-arg]  # JSON
+    turns = tuple(
+        Turn(t["question"], t["answer"], _scene(t["picture"]), Call(**t["call"]) if t["call"] else None)
+        for t in about["turns"]
+    )
+    return Dialogue(about["skill"], turns, about["key"], tuple(about["tools"]))
+
+
+def _scene(about: dict | None) -> Scene | None:  # type: ignore[type-arg]  # JSON
+    if about is None:
+        return None
+    return Scene(**{**about, "figures": tuple(Figure(**figure) for figure in about["figures"])})

@@ -1,0 +1,74 @@
+"""What nano says in its own voice, as codes: spoken and encoded once, and kept beside the pool."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from omni.nano.codec.codec import NanoCodec
+from omni.train.codec.data import codes_of, utterance
+from omni.train.skills import WORDS, draw_dialogue, sentence
+
+Codes = NDArray[np.uint8]  # [frames, books]
+FILE = "sayings.safetensors"
+
+
+@dataclass(frozen=True)
+class Sayings:
+    """Texts and how they sound."""
+
+    codes: Codes  # [frames, books], all texts one after another
+    where: dict[str, tuple[int, int]]  # text → first frame, frames
+
+    def __contains__(self, text: str) -> bool:
+        return text in self.where
+
+    def of(self, text: str) -> NDArray[np.int64]:
+        """The codes of a text: [frames, books]."""
+        first, frames = self.where[text]
+        return self.codes[first : first + frames].astype(np.int64)
+
+
+def texts(count: int) -> list[str]:
+    """The answers of the training split, most frequent first, every word alone, and strings of words."""
+    random = Random("sayings")
+    found: Counter[str] = Counter()
+    for _ in range(6 * count):
+        found.update(turn.answer for turn in draw_dialogue(random, "train").turns)
+    common = [text for text, _ in found.most_common(count)]
+    return list(dict.fromkeys([*common, *(sentence(word) for word in WORDS)]))
+
+
+def make_sayings(folder: Path, codec: NanoCodec, count: int) -> Iterator[str]:
+    """Speak and encode so many answers; each text as it is done. Nothing if the file is there."""
+    if (folder / FILE).exists():
+        return
+    pieces: list[Codes] = []
+    where: dict[str, tuple[int, int]] = {}
+    at = 0
+    for text in texts(count):
+        codes = np.asarray(codes_of(codec, utterance(text)))
+        pieces.append(codes.astype(np.uint8))
+        where[text] = (at, len(codes))
+        at += len(codes)
+        yield text
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = folder / f"{FILE}.new"
+    save_file({"codes": np.concatenate(pieces)}, beside, {"where": json.dumps(where)})
+    beside.replace(folder / FILE)
+
+
+def read_sayings(folder: Path) -> Sayings | None:
+    """The sayings of a pool; None where none were made."""
+    if not (folder / FILE).exists():
+        return None
+    with safe_open(folder / FILE, framework="np") as file:
+        where = {text: (first, frames) for text, (first, frames) in json.loads(file.metadata()["where"]).items()}
+        return Sayings(file.get_tensor("codes"), where)

@@ -1,0 +1,245 @@
+"""Training nano: steps over the mixture, a line in the log for each few, a checkpoint every few minutes."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from omni.model.omni import Omni
+from omni.nano.codec.codec import NanoCodec
+from omni.train.checkpoint import Standing, read, write
+from omni.train.crew import Crew, hire, leave_gradients
+from omni.train.loss import Listener, Loss, counted, loss
+from omni.train.mixture import Mixture
+from omni.train.muon import Muon
+from omni.train.pool import read_shard, shards
+from omni.train.recipe import BOOKS, Recipe, load_or_train, model, tokenizers
+from omni.train.sayings import read_sayings
+from omni.train.writing import Example
+from omni_tokenizers.sequence import Omni as Tokens
+
+EVERY = 10  # steps between two lines of the log
+KEEP = 240.0  # s between two checkpoints
+
+
+@dataclass
+class Training:
+    """A training in its folder; made anew or found as it was left."""
+
+    recipe: Recipe
+    folder: Path
+    pool: Path
+    device: str = "cpu"
+    codec: Path | None = None  # the folder of the codec whose codes the pool's sayings are in
+    helpers: int = 0  # more processes that read conversations
+    start: Path | None = None  # a bundle to begin with, where nothing was trained in the folder yet
+    stopping: bool = False  # set it from a signal handler: the step under way is finished and written
+    tokens: Tokens = field(init=False)
+    model: Omni = field(init=False)
+    listener: Listener = field(init=False)
+    optimisers: dict[str, torch.optim.Optimizer] = field(init=False)
+    standing: Standing = field(init=False)
+    mixture: Mixture = field(init=False)
+    crew: Crew = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "recipe.json").write_text(json.dumps(self.recipe.config(), indent=1) + "\n")
+        if self.start is not None and not (self.folder / "tokenizer.json").exists():
+            shutil.copy(self.start / "tokenizer.json", self.folder)
+        self.tokens = tokenizers(load_or_train(self.recipe, self.folder), codec_at(self.codec))
+        self.model = model(self.recipe, self.tokens).to(self.device)
+        self.listener = Listener(self.recipe.width, self.tokens.text_size).to(self.device)
+        self.optimisers = optimisers(self.recipe, self.model, self.listener)
+        found = read(self.folder, self.modules, self.optimisers)
+        self.standing = found or Standing()
+        if found is None and self.start is not None:
+            self.model.load_state_dict(load_file(self.start / "model.safetensors"))
+        self.crew = hire(self.helpers, help_read, self.modules, self.recipe, self.folder, self.pool, self.codec)
+        self.crew.tell(self.crew.size)
+        self.read_pool([f"{name}.jsonl" for name in self.standing.shards] or None)
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """What is trained, by the name it has in a checkpoint."""
+        return {"model": self.model, "listener": self.listener}
+
+    def read_pool(self, names: list[str] | None = None) -> None:
+        """Read the shards of these names, or all that there are by now."""
+        files = [self.pool / name for name in names] if names else list(shards(self.pool, "train"))
+        self.standing.shards = tuple(file.stem for file in files)
+        self.mixture = mixture(self.recipe, self.tokens, self.pool, self.standing.shards)
+        self.crew.tell(self.standing.shards)
+
+    def step(self) -> Loss:
+        """One step of all optimisers."""
+        recipe = self.recipe
+        self.crew.tell(self.standing.step)
+        share = Reading(
+            recipe, self.model, self.listener, examples(recipe, self.mixture, self.standing.step, 0, self.crew.size)
+        )
+        whole = share.counts
+        for other in self.crew.hear():
+            whole = whole.plus(other)
+        self.crew.tell(whole)
+        share.read(whole)
+        found = share.found
+        for other in self.crew.hear():
+            found = found.plus(other)
+        self.crew.add_gradients()
+        nn.utils.clip_grad_norm_([p for m in self.modules.values() for p in m.parameters()], recipe.clip)
+        pace_now = pace(recipe, self.standing.step)
+        for name, optimiser in self.optimisers.items():
+            for group in optimiser.param_groups:
+                group["lr"] = pace_now * (recipe.muon if name == "muon" else recipe.rate)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        self.standing.step += 1
+        return found
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        write(self.folder, self.modules, self.optimisers, self.standing)
+
+    def run(
+        self,
+        until: int,
+        *,
+        seconds: float = float("inf"),
+        grow: bool = True,
+        tell: Callable[[dict[str, float]], None] = lambda _means: None,
+    ) -> None:
+        """Train up to a step, or for so long; with `grow`, shards that came meanwhile are read at checkpoints.
+
+        `tell` hears the losses of every step.
+        """
+        began = saved = now = time.monotonic()
+        before = self.standing.seconds
+        sums: list[dict[str, float]] = []
+        while self.standing.step < until and now - began < seconds and not self.stopping:
+            sums.append(self.step().means())
+            tell(sums[-1])
+            now = time.monotonic()
+            self.standing.seconds = before + now - began
+            if self.standing.step % EVERY == 0:
+                means = {name: round(sum(s[name] for s in sums) / len(sums), 4) for name in sums[0]}
+                self.log({**means, "seconds": round(self.standing.seconds, 1)})
+                sums = []
+            if now - saved > KEEP:
+                if grow and len(list(shards(self.pool, "train"))) > len(self.standing.shards):
+                    self.read_pool()
+                self.save()
+                saved = now
+        self.save()
+
+    def log(self, line: dict[str, float]) -> None:
+        """A JSON line in the folder's log."""
+        with (self.folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps({"step": self.standing.step, **line}) + "\n")
+
+
+@dataclass
+class Reading:
+    """The share of a step that one process has."""
+
+    recipe: Recipe
+    model: Omni
+    listener: Listener
+    examples: list[Example]
+    found: Loss = field(init=False)
+
+    @property
+    def counts(self) -> Loss:
+        """How much there is to say in it."""
+        return counted(self.examples)
+
+    def read(self, whole: Loss) -> None:
+        """Gradients of this share of the whole step's loss, piece by piece."""
+        self.found = counted([])
+        size = max(1, -(-len(self.examples) // self.recipe.pieces))
+        for at in range(0, len(self.examples), size):
+            part = loss(self.model, self.listener, self.recipe.listener, self.examples[at : at + size])
+            part.total(self.recipe, whole).backward()
+            self.found = self.found.plus(part.detached())
+
+
+def mixture(recipe: Recipe, tokens: Tokens, pool: Path, names: tuple[str, ...]) -> Mixture:
+    """The mixture over the shards of these names."""
+    read_shards = [read_shard(pool / f"{name}.jsonl") for name in names]
+    sayings = read_sayings(pool) if "codec" in tokens.modalities else None
+    return Mixture(tokens, len(BOOKS), recipe.script, "train", read_shards, sayings)
+
+
+def codec_at(folder: Path | None) -> NanoCodec | None:
+    """The codec in a folder."""
+    return None if folder is None else NanoCodec.load(folder)
+
+
+def examples(recipe: Recipe, mixture: Mixture, step: int, member: int, members: int) -> list[Example]:
+    """The conversations of one step that one of several processes reads, short ones first."""
+    seeds = [f"{recipe.seed} {step} {row}" for row in range(member, recipe.batch, members)]
+    hard = min(1.0, step / max(1, recipe.gentle))
+    return sorted((mixture.example(seed, hard) for seed in seeds), key=lambda example: len(example.sequence))
+
+
+def help_read(
+    pipe: Connection,
+    member: int,
+    modules: dict[str, nn.Module],
+    gradients: Tensor,
+    recipe: Recipe,
+    folder: Path,
+    pool: Path,
+    codec: Path | None,
+) -> None:
+    """What a helper does until it is told None: read its share of each step, leave the gradients in shared memory."""
+    torch.set_num_threads(1)
+    tokens = tokenizers(load_or_train(recipe, folder), codec_at(codec))
+    members = pipe.recv()
+    reads = mixture(recipe, tokens, pool, pipe.recv())
+    while (told := told_by(pipe)) is not None:
+        if isinstance(told, tuple):
+            reads = mixture(recipe, tokens, pool, told)
+            continue
+        if not isinstance(told, int):
+            raise TypeError(f"a helper is told a step, shards or None, not {type(told).__name__}")
+        model, listener = modules["model"], modules["listener"]
+        assert isinstance(model, Omni)
+        assert isinstance(listener, Listener)
+        share = Reading(recipe, model.train(), listener, examples(recipe, reads, told, member, members))
+        pipe.send(share.counts)
+        share.read(pipe.recv())
+        leave_gradients(modules, gradients)
+        pipe.send(share.found)
+
+
+def told_by(pipe: Connection) -> object:
+    """What the training says next; None also when it is gone."""
+    try:
+        return pipe.recv()
+    except EOFError:
+        return None
+
+
+def pace(recipe: Recipe, step: int) -> float:
+    """The share of the full learning rate at a step: up, level, and down over the last `cooling` steps."""
+    left = recipe.steps - step
+    return min(1.0, (step + 1) / recipe.warm, left / recipe.cooling if recipe.cooling else 1.0)
+
+
+def optimisers(recipe: Recipe, model: Omni, listener: Listener) -> dict[str, torch.optim.Optimizer]:
+    """Muon for the matrices of the stack, AdamW for the rest; vectors and tables are not made smaller."""
+    matrices = [p for p in model.stack.parameters() if p.ndim == 2]
+    chosen = {id(p) for p in matrices}
+    rest = [p for p in [*model.parameters(), *listener.parameters()] if id(p) not in chosen]
+    return {
+        "muon": Muon(matrices, lr=recipe.muon, weight_decay=recipe.decay),
+        "adam": torch.optim.AdamW(rest, lr=recipe.rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
+    }

@@ -1,0 +1,152 @@
+"""A conversation written down for training: the sequence, and what the model has to say at each of its tokens."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omni.script import CALL, END, MORE, OPENS, SYSTEM, TOOL, How, Script, weave
+from omni.train.mixing import Take
+from omni_tokenizers.sequence import Codes, Frames, Ids, Image, Omni, Sequence
+from omni_tokenizers.sequence.parts import Part
+
+IGNORE = -100
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row of a batch."""
+
+    sequence: Sequence
+    text: NDArray[np.int64]  # [tokens], the id to say after each token, or IGNORE
+    turn: NDArray[np.float32]  # [tokens], 1 where the turn is over, 0 where not, −1 where there is no sound
+    codes: NDArray[np.int64]  # [tokens, books], the frame to say after each token, or IGNORE
+    heard: tuple[tuple[int, int, tuple[int, ...]], ...]  # first token of sound, the one after its last, ids said in it
+
+
+@dataclass
+class Writing:
+    """A conversation as it is written, piece by piece."""
+
+    tokens: Omni
+    books: int
+    parts: list[Part] = field(default_factory=list)
+    length: int = 0
+    text: list[int] = field(default_factory=list)
+    turn: list[float] = field(default_factory=list)
+    frames: dict[int, NDArray[np.int64]] = field(default_factory=dict)
+    spoken: list[tuple[int, int, tuple[int, ...]]] = field(default_factory=list)
+    _run: list[int] = field(default_factory=list)  # ids that are not a part yet
+    _sounds: list[NDArray[np.int64]] = field(default_factory=list)  # frames that are not a part yet
+
+    def system(self, instructions: str, tools: list[str]) -> None:
+        """Instructions and tools, if there are any."""
+        if instructions or tools:
+            self.special(SYSTEM)
+            self.say(instructions)
+            for tool in tools:
+                self.special(TOOL)
+                self.say(tool)
+            self.special(END)
+
+    def special(self, name: str, *, learn: bool = False) -> None:
+        """One special token; with `learn` the model has to say it."""
+        self._ids([self._vocabulary.special[name]], learn)
+
+    def say(self, text: str, *, learn: bool = False) -> None:
+        """Text; with `learn` the model has to say it."""
+        self._ids(self._vocabulary.encode(text), learn)
+
+    def sound(self, taken: Take, said: str) -> None:
+        """What a microphone took, and the words in it."""
+        self._flush()
+        self.parts.append(Frames("audio", taken.frames))
+        turn = taken.turn
+        if said:
+            labels = tuple(self._vocabulary.encode(said))
+            self.spoken.append((self.length, self.length + len(turn), labels))
+        self._more(len(turn), [float(t) for t in turn])
+
+    def picture(self, pixels: NDArray[np.uint8]) -> None:
+        """A picture."""
+        self._flush()
+        part = Image(pixels)
+        self.parts.append(part)
+        n = self.tokens.count([part])
+        self._more(n, [-1.0] * n)
+
+    def answer(
+        self,
+        how: How,
+        text: str,
+        *,
+        script: Script,
+        codes: NDArray[np.int64] | None = None,
+        call: bool = False,
+    ) -> None:
+        """What the model says after the token that asks for it; codes [frames, books] where it speaks."""
+        self.special(OPENS[how])
+        ids = self._vocabulary.encode(text) if how != "read" else []
+        if call:
+            ids = [self._vocabulary.special[CALL], *ids]
+        end, more = self._vocabulary.special[END], self._vocabulary.special[MORE]
+        for what, number in weave(script, how, ids, 0 if codes is None else len(codes), call=call):
+            if what == "text":
+                self._ids([end if number == len(ids) else ids[number]], True)
+            elif codes is None or number == len(codes):
+                self._ids([end], True)
+            else:
+                self._flush_ids()
+                self._sounds.append(codes[number])
+                self.text[-1] = more
+                self.frames[self.length - 1] = codes[number]
+                self._more(1, [-1.0])
+
+    def example(self) -> Example:
+        """The whole."""
+        self._flush()
+        codes = np.full((self.length, self.books), IGNORE, np.int64)
+        for at, frame in self.frames.items():
+            codes[at] = frame
+        return Example(
+            self.tokens.encode(self.parts),
+            np.array(self.text, np.int64),
+            np.array(self.turn, np.float32),
+            codes,
+            tuple(self.spoken),
+        )
+
+    @property
+    def _vocabulary(self):  # type: ignore[no-untyped-def]  # the text tokenizer; the seam of modalities hides its type
+        return self.tokens.modalities["text"].text  # type: ignore[attr-defined]
+
+    def _ids(self, ids: list[int], learn: bool) -> None:
+        if learn:
+            for number in ids:
+                self.text[-1] = number  # the token before has to say it
+                self.text.append(IGNORE)
+            self.turn.extend([-1.0] * len(ids))
+            self.length += len(ids)
+        else:
+            self._more(len(ids), [-1.0] * len(ids))
+        self._flush_sounds()
+        self._run.extend(ids)
+
+    def _more(self, tokens: int, turn: list[float]) -> None:
+        self.length += tokens
+        self.text.extend([IGNORE] * tokens)
+        self.turn.extend(turn)
+
+    def _flush(self) -> None:
+        self._flush_ids()
+        self._flush_sounds()
+
+    def _flush_ids(self) -> None:
+        if self._run:
+            self.parts.append(Ids(tuple(self._run)))
+            self._run = []
+
+    def _flush_sounds(self) -> None:
+        if self._sounds:
+            self.parts.append(Codes(np.stack(self._sounds)))
+            self._sounds = []

@@ -1,0 +1,60 @@
+"""Examine the small model `nano` on questions that it never trained on, and print how often it was right.
+
+Voices, number pairs, word strings, pictures and kinds of noise are held out. The questions are made as they are asked,
+which needs espeak-ng (the [train] extra), and flite for the recorded voice.
+"""
+
+import argparse
+from pathlib import Path
+
+VOICED = 60  # texts that are read out, and sentences that go through the codec, at most
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("model", choices=("nano",), help="what to examine")
+    parser.add_argument(
+        "--weights", type=Path, metavar="FOLDER", help="a bundle, or a training's folder (default: shipped)"
+    )
+    parser.add_argument("--codec", type=Path, metavar="FOLDER", help="with a training's folder: the codec of its voice")
+    parser.add_argument("--count", type=int, default=300, metavar="N", help="questions a measure (default: 300)")
+    parser.add_argument(
+        "--split",
+        choices=("dev", "test"),
+        default="test",
+        help="dev while something is still being chosen (default: test)",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the table as well")
+    parser.add_argument("--card", type=Path, metavar="FILE", help="write the model's card with these numbers as well")
+    parser.add_argument(
+        "--failures", type=Path, metavar="FOLDER", help="write down what was wrong, with sounds and pictures"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ask, mark, print; the exit code is 0 whatever the marks are."""
+    from omni import nano
+    from omni.bundle import Bundle
+    from omni.nano.codec.codec import NanoCodec
+    from omni.train.card import write_card
+    from omni.train.export import bundle_of
+    from omni.train.failures import write_failures
+    from omni.train.marking import mark, native_and_pipeline
+    from omni.train.plots import plot_marks
+    from omni.train.voicing import voice_rows
+
+    folder = args.weights or nano.WEIGHTS
+    codec = NanoCodec.load(args.codec) if args.codec else None
+    bundle = bundle_of(folder, codec) if (folder / "recipe.json").exists() else Bundle.load(folder)
+    marks = mark(bundle, args.split, args.count)
+    marks.rows.extend(native_and_pipeline(bundle, args.split, args.count))
+    marks.rows.extend(voice_rows(bundle, args.split, min(args.count, VOICED)))
+    print(marks.as_json() if args.json else marks.as_text())
+    if args.plot is not None:
+        plot_marks(marks, args.plot)
+    if args.card is not None:
+        write_card(bundle, marks.rows, args.count, folder, args.card)
+    if args.failures is not None:
+        write_failures(marks.failures, args.failures)
+    return 0

@@ -1,0 +1,96 @@
+"""Make the small model `nano` from nothing: speak its data, train on it, and write it where it can be loaded.
+
+It can be stopped at any moment and started again: it goes on from its last checkpoint, a few minutes old at most.
+"""
+
+import argparse
+import json
+import signal
+from pathlib import Path
+from types import FrameType
+
+CACHE = Path.home() / ".cache" / "omni" / "nano"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("model", choices=("nano",), help="what to train")
+    parser.add_argument(
+        "--folder", type=Path, default=CACHE / "run", help=f"checkpoints and log (default: {CACHE}/run)"
+    )
+    parser.add_argument("--pool", type=Path, default=CACHE / "pool", help=f"spoken data (default: {CACHE}/pool)")
+    parser.add_argument(
+        "--dialogues", type=int, default=60_000, metavar="N", help="spoken by espeak-ng (default: 60000)"
+    )
+    parser.add_argument(
+        "--recorded", type=int, default=12_000, metavar="N", help="spoken by flite's recorded voices (default: 12000)"
+    )
+    parser.add_argument(
+        "--sayings", type=int, default=3500, metavar="N", help="answers in nano's own voice, as codes (default: 3500)"
+    )
+    parser.add_argument(
+        "--codec",
+        type=Path,
+        metavar="FOLDER",
+        help="the codec of that voice (default: the shipped one, if it is there)",
+    )
+    parser.add_argument("--steps", type=int, default=40_000, metavar="N", help="go on up to this step (default: 40000)")
+    parser.add_argument(
+        "--cool", type=int, default=0, metavar="N", help="let the learning rate fall to zero over the last N steps"
+    )
+    parser.add_argument(
+        "--start", type=Path, metavar="FOLDER", help="begin with the weights of this bundle instead of random ones"
+    )
+    parser.add_argument("--processes", type=int, default=2, metavar="N", help="that read together (default: 2)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    parser.add_argument(
+        "--export", type=Path, metavar="FOLDER", help="write the model there in half precision at the end"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Pool, training, export."""
+    import torch
+    from tqdm import tqdm
+
+    from omni.nano.codec.codec import SHIPPED, NanoCodec
+    from omni.train.export import bundle_of, ship
+    from omni.train.plots import plot_losses
+    from omni.train.pool import make_pool
+    from omni.train.recipe import Recipe
+    from omni.train.sayings import make_sayings
+    from omni.train.training import Training, codec_at
+
+    made = make_pool(args.pool, args.dialogues, args.recorded, args.processes)
+    for _ in tqdm(made, desc="speaking", unit="shard"):
+        pass
+    torch.set_num_threads(1)
+    codec = args.codec or (SHIPPED if SHIPPED.is_dir() else None)
+    if codec is not None:
+        said = make_sayings(args.pool, NanoCodec.load(codec), args.sayings)
+        for _ in tqdm(said, desc="sayings", unit="text"):
+            pass
+    helpers = args.processes - 1 if args.device == "cpu" else 0
+    recipe = Recipe(steps=args.steps, cooling=args.cool)
+    training = Training(
+        recipe, args.folder, args.pool, device=args.device, codec=codec, helpers=helpers, start=args.start
+    )
+    with tqdm(total=args.steps, initial=training.standing.step, desc="training", unit="step") as bar:
+
+        def tell(means: dict[str, float]) -> None:
+            bar.update(1)
+            bar.set_postfix({name: f"{value:.2f}" for name, value in means.items()})
+
+        def stop(_signal: int, _frame: FrameType | None) -> None:
+            training.stopping = True
+
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, stop)
+        training.run(args.steps, tell=tell)
+    training.crew.close()
+    print(f"losses: {plot_losses(args.folder)}")
+    if args.export is not None:
+        bundle = bundle_of(args.folder, codec_at(codec))
+        ship(bundle, args.export)
+        print(json.dumps({"export": str(args.export), **{k: bundle.about[k] for k in ("step", "recipe_hash")}}))
+    return 0

@@ -1,0 +1,171 @@
+"""The recipe: a tiny one learns, and one that was stopped ends where one that was not does."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from omni.script import CALL, END, MORE, Script
+from omni.train.export import bundle_of, ship
+from omni.train.mixing import Take
+from omni.train.muon import orthogonal
+from omni.train.pool import make_shard
+from omni.train.recipe import Recipe, tokenizers
+from omni.train.training import Training, pace
+from omni.train.writing import IGNORE, Writing
+from omni_tokenizers import Text
+from tests.omni.planted import TinyCodec, text
+
+TINY = Recipe(
+    width=32, depth=2, heads=4, kv_heads=2, hidden=64, stem=16, vocabulary=300, listener=1, batch=8, pieces=2,
+    warm=5, rate=4e-3, muon=1e-2,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pool")
+    make_shard(folder, "train", 0, 12, False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def vocabulary() -> Text:
+    from omni.script import SPECIALS
+
+    return Text.train(["What is the capital of France? Paris."] * 3, vocab_size=300, special=SPECIALS)
+
+
+def training(folder: Path, pool: Path, vocabulary: Text, **changes: object) -> Training:
+    folder.mkdir(exist_ok=True)
+    vocabulary.save(folder / "tokenizer.json")  # that of the recipe takes seconds to learn
+    return Training(TINY, folder, pool, **changes)  # type: ignore[arg-type]
+
+
+def weights(of: Training) -> dict[str, torch.Tensor]:
+    return {f"{n} {k}": t.clone() for n, m in of.modules.items() for k, t in m.state_dict().items()}
+
+
+def test_a_tiny_recipe_learns(tmp_path: Path, pool: Path, vocabulary: Text) -> None:
+    learns = training(tmp_path / "run", pool, vocabulary)
+    losses: list[dict[str, float]] = []
+    learns.run(40, tell=losses.append)
+    first, last = (np.mean([m["text"] for m in some]) for some in (losses[:5], losses[-5:]))
+    assert last < 0.65 * first
+    assert np.mean([m["turn"] for m in losses[-5:]]) < np.mean([m["turn"] for m in losses[:5]])
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [10, 20, 30, 40]
+
+
+def test_stopping_and_going_on_gives_the_weights_of_not_stopping(tmp_path: Path, pool: Path, vocabulary: Text) -> None:
+    whole = training(tmp_path / "whole", pool, vocabulary)
+    whole.run(4)
+    training(tmp_path / "cut", pool, vocabulary).run(2)
+    rest = training(tmp_path / "cut", pool, vocabulary)
+    assert rest.standing.step == 2
+    rest.run(4)
+    one, two = weights(whole), weights(rest)
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_training_reads_the_shards_it_stopped_with_until_its_next_checkpoint(
+    tmp_path: Path, pool: Path, vocabulary: Text
+) -> None:
+    training(tmp_path / "run", pool, vocabulary).run(1)
+    late = pool / "train-espeak-9999.jsonl"
+    late.write_text("")
+    try:
+        assert training(tmp_path / "run", pool, vocabulary).standing.shards == ("train-espeak-0000",)
+    finally:
+        late.unlink()
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(tmp_path: Path, pool: Path, vocabulary: Text) -> None:
+    alone = training(tmp_path / "alone", pool, vocabulary)
+    alone.run(3)
+    both = training(tmp_path / "both", pool, vocabulary, helpers=1)
+    both.run(3)
+    both.crew.close()
+    one, two = weights(alone), weights(both)
+    assert all(torch.allclose(one[name], two[name], atol=2e-3) for name in one)
+
+
+def test_what_is_shipped_says_what_was_trained(tmp_path: Path, pool: Path, vocabulary: Text) -> None:
+    from omni.bundle import Bundle
+
+    trained = training(tmp_path / "run", pool, vocabulary)
+    trained.run(1)
+    ship(bundle_of(tmp_path / "run"), tmp_path / "shipped")
+    loaded = Bundle.load(tmp_path / "shipped")
+    assert loaded.about["step"] == 1
+    assert loaded.about["recipe"]["width"] == 32
+    ours, theirs = trained.model.state_dict(), loaded.model.state_dict()
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-3, rtol=1e-3) for name in ours)
+    size = (tmp_path / "shipped" / "model.safetensors").stat().st_size
+    assert size < 2.2 * sum(t.numel() for t in ours.values()) + 20_000
+
+
+def test_a_training_can_begin_with_the_weights_that_were_shipped(tmp_path: Path, pool: Path, vocabulary: Text) -> None:
+    trained = training(tmp_path / "run", pool, vocabulary)
+    trained.run(1)
+    ship(bundle_of(tmp_path / "run"), tmp_path / "shipped")
+    again = Training(TINY, tmp_path / "again", pool, start=tmp_path / "shipped")
+    ours, theirs = trained.model.state_dict(), again.model.state_dict()
+    assert again.standing.step == 0
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-3, rtol=1e-3) for name in ours)
+    again.run(1)
+    goes_on = Training(TINY, tmp_path / "again", pool, start=tmp_path / "shipped")
+    assert goes_on.standing.step == 1
+    assert all(torch.equal(t, again.model.state_dict()[name]) for name, t in goes_on.model.state_dict().items())
+
+
+def test_the_pace_goes_up_stays_and_comes_down() -> None:
+    recipe = Recipe(warm=10, steps=100, cooling=20)
+    assert pace(recipe, 0) == pytest.approx(0.1)
+    assert pace(recipe, 9) == pace(recipe, 79) == 1
+    assert pace(recipe, 90) == pytest.approx(0.5)
+
+
+def test_what_is_said_stands_one_token_before_itself() -> None:
+    tokens = tokenizers(text(), TinyCodec())
+    special = text().special
+    writing = Writing(tokens, 2)
+    writing.special("<|user|>")
+    writing.sound(Take(np.zeros((12, 80), np.float32), 0, 4), "hi")
+    codes = np.array([[1, 2], [3, 4], [5, 6]])
+    writing.answer("speak", "abc", script=Script(text=2, frames=2), codes=codes)
+    example = writing.example()
+    said = [i for i in example.text.tolist() if i != IGNORE]
+    a, b, c = text().encode("abc")
+    more, end = special[MORE], special[END]
+    assert said == [a, b, more, more, c, end, more, end]
+    assert example.codes[example.codes[:, 0] != IGNORE].tolist() == codes.tolist()
+    for at, number in enumerate(example.text.tolist()[:-1]):
+        if number not in (IGNORE, more):
+            assert example.sequence.ids[at + 1] == number
+    assert example.turn[1:4].tolist() == [0.0, 0.0, 1.0]
+    assert (example.turn[4:] == -1).all()
+    assert example.heard == ((1, 4, tuple(text().encode("hi"))),)
+
+
+def test_a_call_is_learned_with_its_beginning() -> None:
+    writing = Writing(tokenizers(text(), TinyCodec()), 2)
+    writing.special("<|user|>")
+    writing.answer("answer", "{}", script=Script(), call=True)
+    said = [i for i in writing.example().text.tolist() if i != IGNORE]
+    assert said == [text().special[CALL], *text().encode("{}"), text().special[END]]
+
+
+def test_muon_makes_a_matrix_nearly_orthogonal() -> None:
+    torch.manual_seed(0)
+    for shape in ((2, 16, 48), (2, 48, 16)):
+        given = torch.randn(shape)
+        u, _, v = torch.linalg.svd(given, full_matrices=False)
+        found = orthogonal(given)
+        values = torch.linalg.svdvals(found)
+        assert 0.6 < float(values.min()) <= float(values.max()) < 1.25
+        assert float(torch.nn.functional.cosine_similarity(found.flatten(), (u @ v).flatten(), dim=0)) > 0.97
