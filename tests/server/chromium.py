@@ -24,7 +24,7 @@ from tests.server.loud_is_speech import LoudIsSpeech
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 PATIENCE = 30_000  # ms; a busy machine starts a worklet late
-SCREENSHOTS = os.environ.get("OMNI_SCREENSHOTS")  # a folder
+SCREENSHOTS = os.environ.get("SCREENSHOTS")  # a folder
 LOUD = ("error", "warning")  # of what a page writes on its console
 
 

@@ -50,7 +50,7 @@ async def test_the_tokens_view_counts_as_the_library_does_at_every_patch_size(ch
         await seen.page.fill("#tokens-budget", "100")
         await seen.reads("#tokens .budget.over", f"{len(sequence) - 100:,} tokens too many for 100")
         pieces = await seen.page.locator("#tokens .pieces span").all_text_contents()
-        assert len(pieces) == len(words.encode())
+        assert len(pieces) == sequence.counts()["text"]
 
 
 async def test_speech_becomes_frames_in_the_sequence(chrome: Browser) -> None:
@@ -67,8 +67,8 @@ async def test_speech_becomes_frames_in_the_sequence(chrome: Browser) -> None:
 async def test_picking_a_word_or_a_patch_shows_where_it_looks(chrome: Browser) -> None:
     async with page(chrome, scripted(ANSWER), view="#attention") as seen:
         await settled(seen, "attention")
-        await seen.page.fill("#attention-text", "blue square")
-        await seen.reads("#attention .words-of", "blue square")
+        await seen.page.fill("#attention-text", "what is the color of the blue square")
+        await seen.reads("#attention .words-of", "what is the color of the blue square")
         words = seen.page.locator("#attention .words-of .token")
         await words.nth(3).click()
         shares = await seen.page.evaluate(
