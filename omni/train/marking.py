@@ -12,11 +12,11 @@ from omni.train.codec.scores import wrong_words
 from omni.train.dialogue import Split
 from omni.train.exam import MEASURES, Measure, questions
 from omni.train.speakers import NotInstalled
+from omni.wilson import wilson
 from omni_tokenizers.sequence import Audio, Frames
 from omni_tokenizers.sequence.parts import TextPart
 
 log = logging.getLogger(__name__)
-Z = 1.96  # of a 95 % interval
 TOKEN = 0.04  # s
 FOUND = 0.16  # s after the last sample of speech by which a turn's end has to be found
 FALSE_ENDS = 0.02  # the share of pauses at which an end may be found
@@ -72,20 +72,6 @@ def shown(value: float, bar: float) -> str:
     ('95.3 %', '2.94')
     """
     return f"{value:.2f}" if bar > 1 else f"{100 * value:.1f} %"
-
-
-def wilson(right: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share.
-
-    >>> tuple(round(x, 3) for x in wilson(95, 100))
-    (0.888, 0.978)
-    """
-    if not n:
-        return 0.0, 1.0
-    p = right / n
-    middle = (p + Z * Z / (2 * n)) / (1 + Z * Z / n)
-    half = Z / (1 + Z * Z / n) * (p * (1 - p) / n + Z * Z / (4 * n * n)) ** 0.5
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def words(text: str) -> list[str]:

@@ -8,10 +8,11 @@ little each time); shards are made by several processes and can be added while a
 
 import json
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -179,7 +180,7 @@ def shards(folder: Path, split: Split) -> Iterator[Path]:
     yield from sorted(folder.glob(f"{split}-*.jsonl"))
 
 
-def _dialogue(about: dict) -> Dialogue:  # type: ignore[type-arg]  # JSON
+def _dialogue(about: Mapping[str, Any]) -> Dialogue:
     turns = tuple(
         Turn(t["question"], t["answer"], _scene(t["picture"]), Call(**t["call"]) if t["call"] else None)
         for t in about["turns"]
@@ -187,7 +188,7 @@ def _dialogue(about: dict) -> Dialogue:  # type: ignore[type-arg]  # JSON
     return Dialogue(about["skill"], turns, about["key"], tuple(about["tools"]))
 
 
-def _scene(about: dict | None) -> Scene | None:  # type: ignore[type-arg]  # JSON
+def _scene(about: Mapping[str, Any] | None) -> Scene | None:
     if about is None:
         return None
     return Scene(**{**about, "figures": tuple(Figure(**figure) for figure in about["figures"])})

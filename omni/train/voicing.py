@@ -12,8 +12,9 @@ from omni.script import USER
 from omni.train.codec.data import utterance
 from omni.train.codec.scores import COUNTED, Listener, likeness, sentences, spoken, wrong_words
 from omni.train.dialogue import Split, split_of
-from omni.train.marking import Row, Z, wilson
+from omni.train.marking import Row
 from omni.train.speakers import Sound
+from omni.wilson import Z, wilson
 from omni_tokenizers.sequence import Ids
 
 WORDS = 5  # of a text that is read out

@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 from random import Random
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from hypothesis import strategies as st
 from omni.train.asking import Answer, Asked, Question, ask, over
 from omni.train.exam import MEASURES, Measure, noisy
 from omni.train.failures import write_failures
-from omni.train.marking import Failure, Marks, Row, mark, right, wilson, word_errors
+from omni.train.marking import Failure, Marks, Row, mark, right, word_errors
 from omni.train.plots import plot_losses, plot_marks
+from omni.wilson import wilson
 from omni_tokenizers.sequence import Audio, Frames, Image
 from omni_tokenizers.sequence.parts import TextPart
 from tests.omni.bundles import random_bundle
@@ -39,7 +41,9 @@ def test_the_interval_is_where_the_share_is_no_further_than_its_error(n: int, ri
     right = min(right, n)
     for edge in wilson(right, n):
         if 1e-9 < edge < 1 - 1e-9:
-            assert abs(right / n - edge) == pytest.approx(1.96 * math.sqrt(edge * (1 - edge) / n), rel=1e-6)
+            assert abs(right / n - edge) == pytest.approx(
+                NormalDist().inv_cdf(0.975) * math.sqrt(edge * (1 - edge) / n), rel=1e-6
+            )
 
 
 def test_an_answer_is_right_to_the_letter_and_only_when_it_ended() -> None:

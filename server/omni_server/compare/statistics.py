@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from omni.wilson import wilson
+
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
 SEED = 20_261_121  # the same data give the same interval
@@ -83,11 +85,7 @@ def share(right: int, of: int) -> Estimate | None:
     """
     if of == 0:
         return None
-    z = 1.959964  # of the normal distribution, for 95 %
-    part = right / of
-    middle = (part + z * z / (2 * of)) / (1 + z * z / of)
-    half = z / (1 + z * z / of) * float(np.sqrt(part * (1 - part) / of + z * z / (4 * of * of)))
-    return Estimate(part, (middle - half, middle + half), of)
+    return Estimate(right / of, wilson(right, of), of)
 
 
 def _pairs(a: Sequence[float], b: Sequence[float]) -> tuple[Numbers, Numbers]:
