@@ -47,7 +47,11 @@ def run(command, failure):
 
 def installer(python):
     uv = shutil.which("uv")
-    return [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install", "--quiet"]
+    if uv:
+        return [uv, "pip", "install", "--python", python]
+    if subprocess.call([python, "-c", "import pip"], stderr=subprocess.DEVNULL) != 0:  # an environment made by uv
+        run([python, "-m", "ensurepip"], "the environment of %s has no pip: remove it and run make again" % python)
+    return [python, "-m", "pip", "install", "--quiet"]
 
 
 def create(venv):

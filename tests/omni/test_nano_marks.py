@@ -22,6 +22,8 @@ from omni_tokenizers.sequence.parts import TextPart
 from tests.omni.bundles import random_bundle
 from tests.omni.planted import planted
 
+Z95 = NormalDist().inv_cdf(0.975)
+
 
 def distance(a: tuple[str, ...], b: tuple[str, ...]) -> int:
     if not a or not b:
@@ -41,9 +43,7 @@ def test_the_interval_is_where_the_share_is_no_further_than_its_error(n: int, ri
     right = min(right, n)
     for edge in wilson(right, n):
         if 1e-9 < edge < 1 - 1e-9:
-            assert abs(right / n - edge) == pytest.approx(
-                NormalDist().inv_cdf(0.975) * math.sqrt(edge * (1 - edge) / n), rel=1e-6
-            )
+            assert abs(right / n - edge) == pytest.approx(Z95 * math.sqrt(edge * (1 - edge) / n), rel=1e-6)
 
 
 def test_an_answer_is_right_to_the_letter_and_only_when_it_ended() -> None:
