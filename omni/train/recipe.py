@@ -37,8 +37,10 @@ class Recipe:
     stem: int = 256  # channels of the audio stem
     vocabulary: int = 1024
     longest: int = 4096  # tokens of a conversation
-    listener: int = 3  # the layer whose output also spells what was heard (CTC), in training alone
+    listener: int = 3  # the layer whose output also writes what was heard in ids (CTC), in training alone
     listening: float = 0.4  # weight of that loss
+    speller: int = 2  # the layer whose output also spells it in letters
+    spelling: float = 0.6  # weight of that loss
     turning: float = 1.0  # weight of the turn's end
     sounding: float = 0.6  # weight of the codes
     batch: int = 64  # conversations a step

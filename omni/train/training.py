@@ -96,11 +96,14 @@ class Training:
         self.crew.add_gradients()
         nn.utils.clip_grad_norm_([p for m in self.modules.values() for p in m.parameters()], recipe.clip)
         pace_now = pace(recipe, self.standing.step)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(max(threads, self.crew.size))  # the helpers wait meanwhile
         for name, optimiser in self.optimisers.items():
             for group in optimiser.param_groups:
                 group["lr"] = pace_now * (recipe.muon if name == "muon" else recipe.rate)
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
+        torch.set_num_threads(threads)
         self.standing.step += 1
         return found
 
@@ -165,7 +168,7 @@ class Reading:
         self.found = counted([])
         size = max(1, -(-len(self.examples) // self.recipe.pieces))
         for at in range(0, len(self.examples), size):
-            part = loss(self.model, self.listener, self.recipe.listener, self.examples[at : at + size])
+            part = loss(self.model, self.listener, self.recipe, self.examples[at : at + size])
             part.total(self.recipe, whole).backward()
             self.found = self.found.plus(part.detached())
 

@@ -11,6 +11,17 @@ from omni_tokenizers.sequence import Codes, Frames, Ids, Image, Omni, Sequence
 from omni_tokenizers.sequence.parts import Part
 
 IGNORE = -100
+LETTERS = " 'abcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Speech in a sequence, and what is said in it."""
+
+    first: int  # token
+    stop: int  # the token after its last
+    ids: tuple[int, ...]
+    letters: tuple[int, ...]  # places in LETTERS
 
 
 @dataclass(frozen=True)
@@ -21,7 +32,7 @@ class Example:
     text: NDArray[np.int64]  # [tokens], the id to say after each token, or IGNORE
     turn: NDArray[np.float32]  # [tokens], 1 where the turn is over, 0 where not, −1 where there is no sound
     codes: NDArray[np.int64]  # [tokens, books], the frame to say after each token, or IGNORE
-    heard: tuple[tuple[int, int, tuple[int, ...]], ...]  # first token of sound, the one after its last, ids said in it
+    heard: tuple[Heard, ...]
 
 
 @dataclass
@@ -35,7 +46,7 @@ class Writing:
     text: list[int] = field(default_factory=list)
     turn: list[float] = field(default_factory=list)
     frames: dict[int, NDArray[np.int64]] = field(default_factory=dict)
-    spoken: list[tuple[int, int, tuple[int, ...]]] = field(default_factory=list)
+    spoken: list[Heard] = field(default_factory=list)
     _run: list[int] = field(default_factory=list)  # ids that are not a part yet
     _sounds: list[NDArray[np.int64]] = field(default_factory=list)  # frames that are not a part yet
 
@@ -63,8 +74,9 @@ class Writing:
         self.parts.append(Frames("audio", taken.frames))
         turn = taken.turn
         if said:
-            labels = tuple(self._vocabulary.encode(said))
-            self.spoken.append((self.length, self.length + len(turn), labels))
+            letters = tuple(LETTERS.index(letter) for letter in said.lower() if letter in LETTERS)
+            ids = tuple(self._vocabulary.encode(said))
+            self.spoken.append(Heard(self.length, self.length + len(turn), ids, letters))
         self._more(len(turn), [float(t) for t in turn])
 
     def picture(self, pixels: NDArray[np.uint8]) -> None:

@@ -14,7 +14,7 @@ from omni.train.muon import orthogonal
 from omni.train.pool import make_shard
 from omni.train.recipe import Recipe, tokenizers
 from omni.train.training import Training, pace
-from omni.train.writing import IGNORE, Writing
+from omni.train.writing import IGNORE, LETTERS, Heard, Writing
 from omni_tokenizers import Text
 from tests.omni.planted import TinyCodec, text
 
@@ -149,7 +149,7 @@ def test_what_is_said_stands_one_token_before_itself() -> None:
             assert example.sequence.ids[at + 1] == number
     assert example.turn[1:4].tolist() == [0.0, 0.0, 1.0]
     assert (example.turn[4:] == -1).all()
-    assert example.heard == ((1, 4, tuple(text().encode("hi"))),)
+    assert example.heard == (Heard(1, 4, tuple(text().encode("hi")), (LETTERS.index("h"), LETTERS.index("i"))),)
 
 
 def test_a_call_is_learned_with_its_beginning() -> None:
