@@ -90,7 +90,7 @@ def waited(prediction: float | None, eagerness: str) -> float:
     at = 640 * 16
     while not stops(found):
         if prediction is not None:
-            strategy.prediction(prediction)
+            found += strategy.prediction(prediction)
         found += strategy.window(at, *QUIET)
         at += WINDOW
     return stops(found)[0] - 640
@@ -102,6 +102,19 @@ def test_the_surer_the_engine_is_the_shorter_the_silence() -> None:
         assert all(long > short for long, short in pairwise(waits))
         assert waits[0] <= LONGEST[eagerness] + MS  # type: ignore[index]
         assert waits[-1] <= 500
+
+
+def test_a_sure_prediction_ends_the_turn_when_it_comes_and_prepares_the_answer_before() -> None:
+    strategy = BySemantics(SemanticVad(eagerness="high"))
+    found = hear(strategy, (SPEECH, 640))
+    assert strategy.prediction(1.0) == []  # nobody is silent yet
+    found += strategy.window(640 * 16, *QUIET)
+    assert [type(verdict) for verdict in found] == [Started, Likely]
+    found = strategy.window((640 + MS) * 16, *QUIET)
+    assert [(type(verdict), verdict.at / 16) for verdict in found] == [(Stopped, 640 + 2 * MS)]
+    found = hear(strategy, (SPEECH, 640), (QUIET, 3 * MS))
+    assert [type(verdict) for verdict in found] == [Started]
+    assert [type(verdict) for verdict in strategy.prediction(0.99)] == [Stopped]
 
 
 def test_eagerness_shortens_the_wait_and_a_silent_engine_has_a_middle_one() -> None:

@@ -33,6 +33,7 @@ from omni.model.cache import untouched
 
 RETRY = 1.0  # s; nobody knows when a conversation ends, so soon enough to be worth a try
 IDLE = 300.0  # s of silence after which a session's slot goes to somebody who needs one
+ROUNDS = 5  # of the event loop between two ticks: what comes from another process needs so many to have its effect
 PREFIXES = 2  # slots for instructions that sessions share
 log = logging.getLogger(__name__)
 
@@ -201,7 +202,8 @@ class NativeEngine:
                         session.fail("engine_error", f"a step of the model failed: {type(error).__name__}: {error}")
                         self._remove(session)
                     self._loop = None
-                await asyncio.sleep(0)
+                for _ in range(ROUNDS):
+                    await asyncio.sleep(0)
             elif not self._woken:
                 await self._sleep(None if due is None else due - now)
 

@@ -14,7 +14,7 @@ from omni.engine.native.tick import Stepper, Tick
 
 PAST = 512  # tokens that each slot seems to hold: 20 s of sound
 RUNS = 2 * FEWEST
-BETTER = 0.9  # of the time with fewer threads, for more of them to be worth it: others want the cores too
+BETTER = 0.7  # of the time with fewer threads, for more of them to be worth it: others want the cores too
 
 
 def step_seconds(stepper: Stepper, rows: int, runs: int, tick: Tick | None = None) -> list[float]:

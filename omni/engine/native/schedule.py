@@ -39,7 +39,9 @@ class Schedule:
         on_beat = self.beat.next(now) <= now
         if on_beat:
             self.beat.struck(now)
-        able = [s.lane for s in sessions if self._able(s, now)] + [b.lane for b in branches if _works(b.lane)]
+        able = [s.lane for s in sessions if self._able(s, now)]
+        if on_beat:  # an answer that hurries is not slowed down by what is written beside it
+            able += [b.lane for b in branches if _works(b.lane)]
         able.sort(key=_rank)  # stable: sessions in the order in which they came
         left = TOKENS
         waiting: list[Lane] = []

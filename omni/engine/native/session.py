@@ -278,7 +278,7 @@ class NativeSession:
         reply = self.lane.reply
         if self.delivery is not None and self.delivery.pace.begun is not None:
             self.delivery.pace.begun = self.engine.clock.now()  # nobody heard anything before
-        if turn.heard and reply is not None:
+        if turn.heard and reply is not None and self.spec.transcribes:
             self.engine.transcribe(self, reply.start, turn.tokens)
         if reply is not None and reply.over:
             self._made(reply)

@@ -144,7 +144,7 @@ class Listening:
 
     def prediction(self, probability: float) -> None:
         """The engine's guess whether the turn is over."""
-        self._strategy.prediction(probability)
+        self._act(self._strategy.prediction(probability))
 
     def commit(self) -> tuple[int, int] | None:
         """The client says that this was a message: from where to where; None if it is too short."""

@@ -10,8 +10,9 @@ class ByClient:
         """Nothing follows from it."""
         return []
 
-    def prediction(self, _probability: float, /) -> None:
+    def prediction(self, _probability: float, /) -> list[Verdict]:
         """Nor from this."""
+        return []
 
     def starve(self, _at: int, /) -> list[Verdict]:
         """Nor from silence."""

@@ -8,20 +8,20 @@ from omni_server.turns.voice import Voice
 PER_MS = 16  # samples
 THRESHOLD = 0.5  # probability of speech
 LONGEST: dict[Eagerness, int] = {"low": 8_000, "medium": 4_000, "auto": 4_000, "high": 2_000}  # ms, as published
-SHORTEST: dict[Eagerness, int] = {"low": 480, "medium": 224, "auto": 224, "high": 128}  # ms, when the engine is sure
-UNKNOWN = 0.6  # taken where the engine says nothing: 710 ms of silence at medium
-SURE = 0.5  # from here on an answer is prepared in the pause
-PAUSE = 3 * WINDOW  # samples, 96 ms: no pause is shorter
+SHORTEST: dict[Eagerness, int] = {"low": 320, "medium": 160, "auto": 160, "high": 64}  # ms, when the engine is sure
+UNKNOWN = 0.54  # taken where the engine says nothing: 710 ms of silence at medium
+LIKELY = 0.5  # from here on an answer is prepared, after half of the silence that would end the turn
+SURE = 0.95  # no prediction is surer
 
 
 def patience(probability: float, eagerness: Eagerness) -> int:
     """Milliseconds of silence that end a turn which is over with this probability.
 
     >>> patience(1.0, "high"), patience(0.0, "high"), patience(0.5, "medium")
-    (128, 2000, 946)
+    (64, 2000, 735)
     """
     least, most = SHORTEST[eagerness], LONGEST[eagerness]
-    return int(least * (most / least) ** (1 - probability))
+    return int(least * (most / least) ** (1 - min(probability / SURE, 1)))
 
 
 class BySemantics:
@@ -32,10 +32,11 @@ class BySemantics:
         self._voice = Voice(THRESHOLD)
         self._speaking = self._likely = False
         self._prediction: float | None = None
+        self._heard = 0  # samples
 
     def window(self, start: int, probability: float, level: float) -> list[Verdict]:
         """The next window of sound."""
-        end = start + WINDOW
+        self._heard = start + WINDOW
         if not self._speaking:
             if probability < THRESHOLD:
                 return []
@@ -50,17 +51,12 @@ class BySemantics:
                 self._likely = False
                 return [Resumed(start)]
             return []
-        over = UNKNOWN if self._prediction is None else self._prediction
-        if self._voice.silence >= patience(over, self._eagerness) * PER_MS:
-            return self.starve(end)
-        if not self._likely and over >= SURE and self._voice.silence >= PAUSE:
-            self._likely = True
-            return [Likely(end)]
-        return []
+        return self._judge()
 
-    def prediction(self, probability: float) -> None:
+    def prediction(self, probability: float) -> list[Verdict]:
         """The engine's guess, which holds until somebody speaks again."""
         self._prediction = min(max(probability, 0.0), 1.0)
+        return self._judge() if self._speaking and self._voice.silence else []
 
     def starve(self, at: int) -> list[Verdict]:
         """The turn ends here."""
@@ -68,3 +64,14 @@ class BySemantics:
             return []
         self._speaking = self._likely = False
         return [Stopped(at, self._voice.spoke_until)]
+
+    def _judge(self) -> list[Verdict]:
+        """Whether the silence so far is enough."""
+        over = UNKNOWN if self._prediction is None else self._prediction
+        enough = patience(over, self._eagerness) * PER_MS
+        if self._voice.silence >= enough:
+            return self.starve(self._heard)
+        if not self._likely and over >= LIKELY and 2 * self._voice.silence >= enough:
+            self._likely = True
+            return [Likely(self._heard)]
+        return []

@@ -38,8 +38,9 @@ class ByServerVad:
             return [Likely(end)]
         return []
 
-    def prediction(self, probability: float) -> None:
+    def prediction(self, _probability: float, /) -> list[Verdict]:
         """Silence decides here."""
+        return []
 
     def starve(self, at: int) -> list[Verdict]:
         """The turn ends here."""

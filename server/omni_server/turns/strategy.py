@@ -43,8 +43,8 @@ class Strategy(Protocol):
         """The next window of sound: how probably it is speech, and its root mean square."""
         ...
 
-    def prediction(self, probability: float, /) -> None:
-        """The engine's own guess whether the turn is over."""
+    def prediction(self, probability: float, /) -> list[Verdict]:
+        """The engine's own guess whether the turn is over, about what was heard so far."""
         ...
 
     def starve(self, at: int, /) -> list[Verdict]:
