@@ -46,6 +46,11 @@ class Delivery:
                 break
         return self.reply.over and not out and not self.decoding
 
+    @property
+    def awaits_first_sound(self) -> bool:
+        """Whether the codec works on what will be heard first."""
+        return self.decoding and "first_audio" not in self.marked
+
     def mark(self, stage: Stage) -> bool:
         """Stamp a stage, the first time that it is reached; False when there is no room."""
         if stage not in self.marked:
@@ -87,4 +92,5 @@ class Delivery:
             self.failed()
             return
         self.reply.out.extendleft(AudioOut(self.origin, samples) for samples in reversed(made))
+        self.go_on()  # at once: the loop's next round may begin with a step
         self.wake()

@@ -33,7 +33,7 @@ from omni.model.cache import untouched
 
 RETRY = 1.0  # s; nobody knows when a conversation ends, so soon enough to be worth a try
 IDLE = 300.0  # s of silence after which a session's slot goes to somebody who needs one
-ROUNDS = 5  # of the event loop between two ticks: what comes from another process needs so many to have its effect
+ROUNDS = 6  # of the event loop between two ticks: what comes from another process needs so many to have its effect
 PREFIXES = 2  # slots for instructions that sessions share
 log = logging.getLogger(__name__)
 

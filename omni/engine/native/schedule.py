@@ -24,6 +24,8 @@ class Schedule:
     def due(self, sessions: "Sequence[NativeSession]", branches: "Sequence[Branch]", now: float) -> float | None:
         """When the next tick is due; None while nobody has anything to do."""
         due: float | None = None
+        if any(s.delivery is not None and s.delivery.awaits_first_sound for s in sessions):
+            return None  # the codec wakes the loop: beside a step it would take twice as long
         for session in sessions:
             when = self._due(session, now)
             if when is not None and (due is None or when < due):
@@ -36,12 +38,11 @@ class Schedule:
         self, sessions: "Sequence[NativeSession]", branches: "Sequence[Branch]", now: float, embedding: Embedding
     ) -> list[tuple[Lane, int]]:
         """The lanes of a tick and how many tokens each of them reads; vectors that they wait for are made."""
-        on_beat = self.beat.next(now) <= now
-        if on_beat:
+        if self.beat.next(now) <= now:
+            able = [s.lane for s in sessions if self._able(s, now)] + [b.lane for b in branches if _works(b.lane)]
             self.beat.struck(now)
-        able = [s.lane for s in sessions if self._able(s, now)]
-        if on_beat:  # an answer that hurries is not slowed down by what is written beside it
-            able += [b.lane for b in branches if _works(b.lane)]
+        else:  # an answer that hurries is not slowed down by those that can wait
+            able = [s.lane for s in sessions if (due := self._due(s, now)) is not None and due <= now]
         able.sort(key=_rank)  # stable: sessions in the order in which they came
         left = TOKENS
         waiting: list[Lane] = []
