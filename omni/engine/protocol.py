@@ -61,6 +61,7 @@ class SessionSpec:
     instructions: str = ""
     speaks: bool = True  # answers in speech and text; False: in text alone
     transcribes: bool = True  # wants the user's words; an engine that answers without them may spare itself the work
+    codes: bool = False  # wants the acoustic codes of what is said besides the sound, where the engine has them
     tools: tuple[Tool, ...] = ()
     sampling: Sampling = GREEDY
     longest: int = 1024  # text tokens of one answer

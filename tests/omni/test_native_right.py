@@ -17,8 +17,10 @@ from omni.engine.native.session import NativeSession
 from omni.engine.protocol import (
     SAMPLE_RATE,
     AudioIn,
+    AudioOut,
     Begin,
     Cancel,
+    CodesOut,
     Configure,
     Done,
     EndOfTurn,
@@ -27,6 +29,7 @@ from omni.engine.protocol import (
     SessionSpec,
     TextIn,
     Tool,
+    Transcript,
 )
 from omni.sampling import Sampling
 from omni.script import ANSWER, CALL, END, MORE, SPEAK, SYSTEM, TOOL, USER, Answering, Script
@@ -186,6 +189,33 @@ def test_text_alone_and_a_slot_that_was_used_before_are_as_offline() -> None:
         await engine.close()
 
     virtual_time.run(main())
+
+
+def test_codes_leave_beside_the_sound_they_become_and_words_of_the_user_where_they_are_wanted() -> None:
+    bundle = lively()
+
+    async def heard_with(spec: SessionSpec) -> list[Event]:
+        engine = engine_of(bundle)
+        session = await engine.open(spec)
+        events = await turn_of(session, 1, AudioIn(waves(0.2, 3)))
+        await asyncio.sleep(10)  # of virtual time, in which the transcript is written
+        await session.close()
+        events += [event async for event in session.events()]
+        await engine.close()
+        return events
+
+    plain_events, all_events, fewest = (
+        virtual_time.run(heard_with(SessionSpec(longest=12, codes=codes, transcribes=transcribes)))
+        for codes, transcribes in ((False, True), (True, True), (False, False))
+    )
+    codes = np.concatenate([event.codes for event in all_events if isinstance(event, CodesOut)])
+    sound = np.concatenate([event.samples for event in all_events if isinstance(event, AudioOut)])
+    assert len(codes) >= 3
+    assert bundle.codec is not None
+    assert np.array_equal(bundle.codec.decode(codes), sound)
+    assert [plain(e) for e in all_events if not isinstance(e, CodesOut)] == [plain(e) for e in plain_events]
+    assert [plain(e) for e in plain_events if not isinstance(e, Transcript)] == [plain(e) for e in fewest]
+    assert sum(isinstance(event, Transcript) for event in plain_events) == 1
 
 
 def test_after_old_items_were_dropped_the_answer_is_the_one_to_what_is_left() -> None:

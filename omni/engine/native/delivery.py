@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from omni.engine.native.pace import Pace
 from omni.engine.native.reply import Frame, Reply
 from omni.engine.native.voice import MOST, Samples, Speech, Voice
 from omni.engine.outlet import Outlet
-from omni.engine.protocol import AudioOut, Event, Failed, Mark, Origin, Stage, TextDelta
+from omni.engine.protocol import AudioOut, CodesOut, Event, Failed, Mark, Origin, Stage, TextDelta
 
 
 @dataclass
@@ -26,6 +27,7 @@ class Delivery:
     clock: Clock
     wake: Callable[[], None]  # the loop, when sound has come
     failed: Callable[[], None]  # told when the codec could not do its work
+    codes: bool = False  # they leave too
     speech: Speech | None = None
     decoding: bool = False
     dropped: bool = False  # nobody wants it any more
@@ -80,9 +82,9 @@ class Delivery:
         if self.speech is None:
             self.speech = self.voice.begin()
         self.decoding = True
-        self.voice.say(self.speech, codes, last, self._spoken)
+        self.voice.say(self.speech, codes, last, partial(self._spoken, codes))
 
-    def _spoken(self, made: list[Samples] | Exception) -> None:
+    def _spoken(self, codes: list[NDArray[np.int64]], made: list[Samples] | Exception) -> None:
         self.decoding = False
         if self.dropped:
             return
@@ -92,5 +94,7 @@ class Delivery:
             self.failed()
             return
         self.reply.out.extendleft(AudioOut(self.origin, samples) for samples in reversed(made))
+        if self.codes and codes:
+            self.reply.out.appendleft(CodesOut(self.origin, np.concatenate(codes)))
         self.go_on()  # at once: the loop's next round may begin with a step
         self.wake()

@@ -263,8 +263,9 @@ class NativeSession:
         rate = bundle.codec.frame_rate if bundle.codec is not None else 1.0
         engine = self.engine
         self.delivery = Delivery(
-            lane.reply, origin, Pace(rate), self.outlet, engine.voice, engine.clock, engine.wake, self._codec_failed
-        )
+            lane.reply, origin, Pace(rate), self.outlet, engine.voice, engine.clock, engine.wake, self._codec_failed,
+            self.spec.codes,
+        )  # fmt: skip
         if not begun:
             self._settle()
 

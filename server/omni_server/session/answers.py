@@ -142,8 +142,7 @@ class Answers:
             case AudioOut(samples=samples):
                 speaking.audio(samples)
             case CodesOut(codes=codes):
-                if self.ground.setup.codes_out:
-                    speaking.codes(codes)
+                speaking.codes(codes)
             case ToolCall(name=tool, arguments=arguments, call=call):
                 speaking.moments.setdefault("tool", self.ground.now())
                 speaking.call(tool, arguments, call)

@@ -85,6 +85,7 @@ class Setup:
             instructions=self.instructions if wishes.instructions is None else wishes.instructions,
             speaks=self.speaks if wishes.speaks is None else wishes.speaks,
             transcribes=self.transcribing is not None or self.only_transcribes,
+            codes=self.codes_out,
             tools=tools,
             sampling=self.sampling,
             longest=longest if limit is None else min(limit, longest),
