@@ -26,10 +26,10 @@ TELLS = ("Be brief.", "You are a helpful assistant.", "Answer in English.", "Be 
 class Shares:
     """How often each task is drawn; the rest is spoken questions."""
 
-    transcribe: float = 0.18
-    typed: float = 0.5  # a typed question costs a fifth of a spoken one, and its answer is learned once for both
-    silence: float = 0.02  # nobody speaks: no answer
-    read: float = 0.06  # a text is read out, where there are codes
+    transcribe: float = 0.12
+    typed: float = 0.66  # a typed question costs a fifth of a spoken one, and its answer is learned once for both
+    silence: float = 0.015  # nobody speaks: no answer
+    read: float = 0.04  # a text is read out, where there are codes
     speak: float = 0.2  # of the answers whose sound is known, those that are spoken
     paused: float = 0.3  # of what is transcribed, sentences with a pause inside: the turn is not over there
     recorded: float = 0.2  # of utterances that are transcribed or answered, those of recorded voices
