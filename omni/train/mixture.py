@@ -126,9 +126,8 @@ class Mixture:
         return writing.example()
 
     def read(self, sayings: Sayings, random: Random) -> Example:
-        """A text is written, and read out. Short ones come more often: they are cheap, and words are words."""
-        some = random.choices(self._texts, k=2)
-        text = min(some, key=lambda text: sayings.where[text][1])
+        """A text is written, and read out."""
+        text = random.choice(self._texts)
         writing = Writing(self.tokens, self.books)
         writing.special(USER)
         writing.say(text)

@@ -14,7 +14,9 @@ from safetensors.numpy import save_file
 
 from omni.nano.codec.codec import NanoCodec
 from omni.train.codec.data import codes_of, utterance
+from omni.train.dialogue import split_of
 from omni.train.skills import WORDS, draw_dialogue, sentence
+from omni.train.words import COUNTED
 
 Codes = NDArray[np.uint8]  # [frames, books]
 FILE = "sayings.safetensors"
@@ -37,13 +39,22 @@ class Sayings:
 
 
 def texts(count: int) -> list[str]:
-    """The answers of the training split, most frequent first, every word alone, and strings of words."""
+    """The answers of the training split, most frequent first, every word alone, and strings of words and numbers."""
     random = Random("sayings")
     found: Counter[str] = Counter()
     for _ in range(6 * count):
         found.update(turn.answer for turn in draw_dialogue(random, "train").turns)
     common = [text for text, _ in found.most_common(count)]
-    return list(dict.fromkeys([*common, *(sentence(word) for word in WORDS)]))
+    return list(dict.fromkeys([*common, *(sentence(word) for word in WORDS), *strings(random, count // 3)]))
+
+
+def strings(random: Random, count: int) -> Iterator[str]:
+    """Words in no order, half of them numbers: how one word is said next to any other."""
+    for _ in range(count):
+        among = random.choice((COUNTED, WORDS))
+        words = [random.choice(among) for _ in range(random.randint(2, 6))]
+        if split_of(" ".join(words)) == "train":
+            yield sentence(" ".join(words))
 
 
 def make_sayings(folder: Path, codec: NanoCodec, count: int) -> Iterator[str]:

@@ -10,10 +10,11 @@ from omni.engine.pipeline.saying import FRAMES_A_LETTER, Spoken, say
 from omni.nano.codec.codec import NanoCodec
 from omni.script import USER
 from omni.train.codec.data import utterance
-from omni.train.codec.scores import COUNTED, Listener, likeness, sentences, spoken, wrong_words
+from omni.train.codec.scores import Listener, likeness, sentences, spoken, wrong_words
 from omni.train.dialogue import Split, split_of
 from omni.train.marking import Row
 from omni.train.speakers import Sound
+from omni.train.words import COUNTED
 from omni.wilson import Z, wilson
 from omni_tokenizers.sequence import Ids
 

@@ -59,6 +59,7 @@ eighteen nineteen
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 
 DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+COUNTED = [word.lower() for word in (*NUMBERS, *TENS, "hundred", *DAYS)]  # words that are heard one by one
 MONTHS = "January February March April May June July August September October November December".split()
 
 OPPOSITES = {

@@ -20,14 +20,13 @@ from omni.nano.codec.codec import SHIPPED, NanoCodec
 from omni.nano.codec.source_filter import RATE
 from omni.train.codec.data import sentence, utterance
 from omni.train.dialogue import Split
-from omni.train.words import DAYS, NUMBERS, TENS
+from omni.train.words import COUNTED
 from omni_tokenizers.audio import resample
 from omni_tokenizers.audio.waveform import Wave
 from omni_tokenizers.optional import need
 
 HISS = 1e-3  # of full scale; the synthesizer's silence is all zeros, whose logarithm deafens PocketSphinx
 LISTENER_RATE = 16_000  # Hz, of PESQ's wide band and of PocketSphinx
-COUNTED = [word.lower() for word in (*NUMBERS, *TENS, "hundred", *DAYS)]  # the words of the word grammar
 
 
 def sentences(count: int, seed: int, split: Split) -> list[str]:
