@@ -11,13 +11,14 @@ PY := $(OMNI_VENV)/bin/python
 BENCHES := tokenizers model engine server
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-extras test-clients check format bench $(addprefix bench-,$(BENCHES)) tables screenshots clean environment
+.PHONY: help demo test test-slow test-extras test-clients check format bench $(addprefix bench-,$(BENCHES)) bench-compare bench-nano tables screenshots clean environment
 
 help:
 	@echo "make demo          run the main job on a bundled recording"
 	@echo "make test          the tests (make test-slow: the long ones too)"
 	@echo "make check         lint, format and types"
 	@echo "make bench         all benchmarks (make bench-NAME: one of $(BENCHES); ARGS=--quick)"
+	@echo "make bench-compare pipeline and native on the same recordings (make bench-nano: nano's marks)"
 	@echo "make format        rewrite the files in the house format"
 	@echo "make tables        put the last benchmark results into the README"
 	@echo "make clean         remove the environment and everything generated"
@@ -57,6 +58,14 @@ bench: $(addprefix bench-,$(BENCHES))
 
 $(addprefix bench-,$(BENCHES)): bench-%: environment
 	$(PY) -m tests.benchmarks.$* $(ARGS)
+
+# The two modes side by side, and nano's marks, as the README shows them: on a quiet machine, 10 minutes each.
+bench-compare: environment
+	$(OMNI_VENV)/bin/omni compare --json docs/bench/compare.json --html build/compare.html $(ARGS)
+
+bench-nano: environment
+	@mkdir -p build
+	$(OMNI_VENV)/bin/omni eval nano --json $(ARGS) > build/nano.json && mv build/nano.json docs/bench/nano.json
 
 tables: environment
 	$(PY) scripts/tables.py

@@ -6,7 +6,12 @@ Run `make tables`. With `--check` it changes nothing and fails when a table is n
 import json
 import re
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
+
+from omni.train.marking import shown
+from omni_server.compare.rows import figure
 
 ROOT = Path(__file__).resolve().parents[1]
 MARKED = re.compile(r"(<!-- bench:(?P<name>[\w-]+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
@@ -14,20 +19,38 @@ MARKED = re.compile(r"(<!-- bench:(?P<name>[\w-]+) -->\n).*?(<!-- /bench -->)", 
 
 def table(name: str) -> str:
     report = json.loads((ROOT / "docs" / "bench" / f"{name}.json").read_text())
+    lines = measures(report["rows"]) if "measure" in report["rows"][0] else ratios(report["rows"])
+    what = "" if "measure" in report["rows"][0] else "; medians of paired runs, a ratio above 1 is in our favour"
+    return "\n".join([*lines, "", f"{report['machine']}, {report['date']}{what}. `make bench-{name}`"]) + "\n"
+
+
+def measures(rows: list[dict[str, Any]]) -> list[str]:
+    """What `omni compare` and `omni eval` found: the first with units, the second as shares of one."""
+    lines = ["| measure | value | 95 % interval | n | bar |", "|---|---:|---:|---:|---|"]
+    for row in rows:
+        bar = row["bar"]
+        told = partial(figure, unit=row["unit"]) if "unit" in row else partial(shown, bar=bar)
+        value = "not measured" if row["value"] is None else told(row["value"])
+        around = " … ".join(map(told, row["interval"] or ()))
+        wanted = "" if bar is None else bar if isinstance(bar, str) else told(bar)
+        missed = " **missed**" if row["holds"] is False else ""
+        lines.append(f"| {row['measure']} | {value} | {around} | {row['n']} | {wanted}{missed} |")
+    return lines
+
+
+def ratios(rows: list[dict[str, Any]]) -> list[str]:
+    """What a benchmark beside peers found."""
     lines = [
         "| work | ours | peer | | ratio | bar |",
         "|---|---:|---:|---|---:|---:|",
     ]
-    for row in report["rows"]:
+    for row in rows:
         bar = "" if row["bar"] is None else f"≥ {row['bar']:g}×" + ("" if row["holds"] else " **missed**")
         lines.append(
             f"| {row['work']} | {row['ours']:.3g} {row['unit']} | {row['peer']:.3g} {row['unit']} "
             f"| {row['peer_name']} | {row['ratio']:.2f}× | {bar} |"
         )
-    lines.append("")
-    lines.append(f"{report['machine']}, {report['date']}; medians of paired runs, a ratio above 1 is in our favour. "
-                 f"`make bench-{name}`")  # fmt: skip
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def filled(text: str) -> str:

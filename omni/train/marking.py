@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from omni.bundle import Bundle
@@ -60,9 +60,9 @@ class Marks:
             lines.append(f"{row.measure:<58}{value:>9}{row.n:>7}   {low_high:<16}{shown(row.bar, row.bar):>7}  {held}")
         return "\n".join(lines)
 
-    def as_json(self) -> str:
-        """The table as JSON."""
-        return json.dumps({"rows": [asdict(row) for row in self.rows]}, indent=1, ensure_ascii=False)
+    def as_json(self, about: Mapping[str, str]) -> str:
+        """The table as JSON, with what it was made on."""
+        return json.dumps({**about, "rows": [asdict(row) for row in self.rows]}, indent=1, ensure_ascii=False)
 
 
 def shown(value: float, bar: float) -> str:

@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from omni.train.marking import mark, native_and_pipeline
     from omni.train.plots import plot_marks
     from omni.train.voicing import voice_rows
+    from omni_server.compare.machine import about_this_machine
 
     folder = args.weights or nano.WEIGHTS
     codec = NanoCodec.load(args.codec) if args.codec else None
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     marks = mark(bundle, args.split, args.count)
     marks.rows.extend(native_and_pipeline(bundle, args.split, args.count))
     marks.rows.extend(voice_rows(bundle, args.split, min(args.count, VOICED)))
-    print(marks.as_json() if args.json else marks.as_text())
+    print(marks.as_json(about_this_machine()) if args.json else marks.as_text())
     if args.plot is not None:
         plot_marks(marks, args.plot)
     if args.card is not None:
