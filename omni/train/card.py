@@ -41,8 +41,8 @@ Dialogues are drawn from templates of fifteen skills, spoken by espeak-ng (varia
 range at random) and by recorded voices of flite and festival, in rooms and over narrow lines; noise, other voices,
 another microphone, tempo and vocal tract are added in the log-Mel domain at every step. One mixture of transcription,
 answers in text to speech, text and pictures, answers in speech, reading out, calls of tools, silence, and the
-turn's end after every token of sound. A CTC loss on the third layer is used in training alone. Muon for matrices,
-AdamW for the rest, a level learning rate and a short fall at the end.
+turn's end after every token of sound. Two CTC losses, letters from the second layer and ids of text from the third, are
+used in training alone. Muon for matrices, AdamW for the rest, a level learning rate and a fall at the end.
 
 Not done: self-supervised warm-up of the audio and image stems (no ablation was run, so none is used), and overlapping
 voices as turns of their own (they are heard as noise).

@@ -132,20 +132,23 @@ class Training:
             now = time.monotonic()
             self.standing.seconds = before + now - began
             if self.standing.step % EVERY == 0:
-                means = {name: round(sum(s[name] for s in sums) / len(sums), 4) for name in sums[0]}
-                self.log({**means, "seconds": round(self.standing.seconds, 1)})
+                self.log(sums)
                 sums = []
             if now - saved > KEEP:
                 if grow and len(list(shards(self.pool, "train"))) > len(self.standing.shards):
                     self.read_pool()
                 self.save()
                 saved = now
+        if sums:
+            self.log(sums)
         self.save()
 
-    def log(self, line: dict[str, float]) -> None:
-        """A JSON line in the folder's log."""
+    def log(self, losses: list[dict[str, float]]) -> None:
+        """The means of some steps as a JSON line in the folder's log."""
+        means = {name: round(sum(step[name] for step in losses) / len(losses), 4) for name in losses[0]}
+        line = {"step": self.standing.step, **means, "seconds": round(self.standing.seconds, 1)}
         with (self.folder / "log.jsonl").open("a") as file:
-            file.write(json.dumps({"step": self.standing.step, **line}) + "\n")
+            file.write(json.dumps(line) + "\n")
 
 
 @dataclass

@@ -1,12 +1,15 @@
 """The recipe: a tiny one learns, and one that was stopped ends where one that was not does."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from omni.bundle import Bundle
 from omni.script import CALL, END, MORE, Script
 from omni.train.export import bundle_of, ship
 from omni.train.mixing import Take
@@ -95,8 +98,6 @@ def test_two_processes_learn_what_one_does(tmp_path: Path, pool: Path, vocabular
 
 
 def test_what_is_shipped_says_what_was_trained(tmp_path: Path, pool: Path, vocabulary: Text) -> None:
-    from omni.bundle import Bundle
-
     trained = training(tmp_path / "run", pool, vocabulary)
     trained.run(1)
     ship(bundle_of(tmp_path / "run"), tmp_path / "shipped")
@@ -169,3 +170,19 @@ def test_muon_makes_a_matrix_nearly_orthogonal() -> None:
         values = torch.linalg.svdvals(found)
         assert 0.6 < float(values.min()) <= float(values.max()) < 1.25
         assert float(torch.nn.functional.cosine_similarity(found.flatten(), (u @ v).flatten(), dim=0)) > 0.97
+
+
+@pytest.mark.slow
+def test_one_command_speaks_trains_goes_on_and_exports(tmp_path: Path) -> None:
+    places = ["--folder", tmp_path / "run", "--pool", tmp_path / "pool", "--export", tmp_path / "made"]
+    sizes = ["--dialogues", "1", "--recorded", "0", "--sayings", "3", "--processes", "1", "--cool", "1"]
+    for steps in (1, 2):
+        command = [sys.executable, "-m", "omni_server.cli", "train", "nano", *places, *sizes, "--steps", steps]
+        done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout.splitlines()[-1])["step"] == steps
+        assert "training: 100%" in done.stderr
+    bundle = Bundle.load(tmp_path / "made")
+    assert bundle.about["step"] == 2
+    assert bundle.speaks
+    assert (tmp_path / "run" / "losses.png").stat().st_size > 1000
