@@ -34,14 +34,19 @@ class Sampler:
             old = scores[said]
             scores = scores.clone()
             scores[said] = torch.where(old > 0, old / how.repetition, old * how.repetition)
-        if how.temperature == 0:
-            return int(scores.argmax())
-        # On the host in float32: the same seed draws the same ids whatever the model runs on and in.
-        scores = scores.float().cpu() / how.temperature
-        if 0 < how.top_k < len(scores):
-            scores = scores.masked_fill(scores < scores.topk(how.top_k).values[-1], float("-inf"))
-        if how.top_p < 1:
-            ordered, order = scores.softmax(0).sort(descending=True)
-            beyond = ordered.cumsum(0) - ordered >= how.top_p  # the likeliest id always stays
-            scores = scores.index_fill(0, order[beyond], float("-inf"))
-        return int(torch.multinomial(scores.softmax(0), 1, generator=self.random))
+        return int(draw(scores[None], how, self.random))
+
+
+def draw(scores: Tensor, how: Sampling, random: torch.Generator) -> Tensor:
+    """One entry of each row: [rows, entries] → [rows]; repetition is not looked at."""
+    if how.temperature == 0:
+        return scores.argmax(1)
+    # On the host in float32: the same seed draws the same ids whatever the model runs on and in.
+    scores = scores.float().cpu() / how.temperature
+    if 0 < how.top_k < scores.shape[1]:
+        scores = scores.masked_fill(scores < scores.topk(how.top_k).values[:, -1:], float("-inf"))
+    if how.top_p < 1:
+        ordered, order = scores.softmax(1).sort(dim=1, descending=True)
+        beyond = ordered.cumsum(1) - ordered >= how.top_p  # the likeliest always stays
+        scores = scores.masked_fill(beyond.gather(1, order.argsort(1)), float("-inf"))
+    return torch.multinomial(scores.softmax(1), 1, generator=random)[:, 0]

@@ -7,8 +7,7 @@ from torch import Tensor
 
 from omni.model.heads import ParallelBooks
 from omni.model.omni import Omni
-from omni.model.sampling import Sampler
-from omni.sampling import Sampling
+from omni.model.sampling import Sampler, draw
 
 
 def choose_ids(scores: Tensor, samplers: Sequence[Sampler]) -> list[int]:
@@ -23,7 +22,7 @@ def choose_stops(scores: Tensor, samplers: Sequence[Sampler]) -> list[bool]:
     if all(s.how.temperature == 0 for s in samplers):
         return (scores[:, 1] > scores[:, 0]).tolist()
     return [
-        bool(row[1] > row[0]) if s.how.temperature == 0 else bool(_draw(row[None], s.how, s.random))
+        bool(row[1] > row[0]) if s.how.temperature == 0 else bool(draw(row[None], s.how, s.random))
         for row, s in zip(scores, samplers, strict=True)
     ]
 
@@ -37,26 +36,12 @@ def choose_codes(model: Omni, hidden: Tensor, samplers: Sequence[Sampler]) -> li
         scores = model.codes.out(hidden).unflatten(1, (len(sizes), sizes[0]))  # [rows, books, entries]
         if greedy:
             return scores.argmax(2).tolist()
-        return [_draw(row, s.how, s.random).tolist() for row, s in zip(scores, samplers, strict=True)]
+        return [draw(row, s.how, s.random).tolist() for row, s in zip(scores, samplers, strict=True)]
 
     def pick(_book: int, scores: Tensor) -> Tensor:  # [rows, entries] → [rows]
         if greedy:
             return scores.argmax(1)
-        drawn = [_draw(row[None], s.how, s.random) for row, s in zip(scores, samplers, strict=True)]
+        drawn = [draw(row[None], s.how, s.random) for row, s in zip(scores, samplers, strict=True)]
         return torch.cat(drawn).to(scores.device)
 
     return model.codes.say(hidden, pick).tolist()
-
-
-def _draw(scores: Tensor, how: Sampling, random: torch.Generator) -> Tensor:
-    """One entry of each book: [books, entries] → [books]."""
-    if how.temperature == 0:
-        return scores.argmax(1)
-    scores = scores.float().cpu() / how.temperature
-    if 0 < how.top_k < scores.shape[1]:
-        scores = scores.masked_fill(scores < scores.topk(how.top_k).values[:, -1:], float("-inf"))
-    if how.top_p < 1:
-        ordered, order = scores.softmax(1).sort(dim=1, descending=True)
-        beyond = ordered.cumsum(1) - ordered >= how.top_p  # the likeliest always stays
-        scores = scores.masked_fill(beyond.gather(1, order.argsort(1)), float("-inf"))
-    return torch.multinomial(scores.softmax(1), 1, generator=random)[:, 0]
