@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence as ListLike
 from dataclasses import dataclass, field
+from itertools import accumulate
 from random import Random
 
 import numpy as np
@@ -27,12 +28,13 @@ class Shares:
     """How often each task is drawn; the rest is spoken questions."""
 
     transcribe: float = 0.12
-    typed: float = 0.66  # a typed question costs a fifth of a spoken one, and its answer is learned once for both
+    typed: float = 0.62  # a typed question costs a fifth of a spoken one, and its answer is learned once for both
     silence: float = 0.015  # nobody speaks: no answer
-    read: float = 0.04  # a text is read out, where there are codes
+    read: float = 0.08  # a text is read out, where there are codes
     speak: float = 0.2  # of the answers whose sound is known, those that are spoken
     paused: float = 0.3  # of what is transcribed, sentences with a pause inside: the turn is not over there
     recorded: float = 0.2  # of utterances that are transcribed or answered, those of recorded voices
+    slips: float = 0.1  # of frames that were said, those remembered wrongly; and of single codes in them
 
 
 @dataclass
@@ -41,6 +43,7 @@ class Mixture:
 
     tokens: Omni
     books: int
+    entries: int  # of each book
     script: Script
     split: Split
     pool: ListLike[Shard]
@@ -49,6 +52,7 @@ class Mixture:
     _hard: float = field(default=1.0, init=False)
     _paused: list[Where] = field(default_factory=list, init=False)
     _texts: list[str] = field(default_factory=list, init=False)
+    _frames: list[int] = field(default_factory=list, init=False)  # of the texts up to each
     _said: dict[str, list[Where]] = field(default_factory=dict, init=False)
     _all: dict[bool, list[Spoken]] = field(default_factory=lambda: {True: [], False: []}, init=False)  # recorded?
     _answered: dict[bool, list[Spoken]] = field(default_factory=lambda: {True: [], False: []}, init=False)
@@ -66,7 +70,9 @@ class Mixture:
                     if utterance.pause is not None:
                         self._paused.append((number, utterance))
                     self._said.setdefault(utterance.text, []).append((number, utterance))
-        self._texts = list(self.sayings.where) if self.sayings is not None else []
+        if self.sayings is not None:
+            self._texts = list(self.sayings.where)
+            self._frames = list(accumulate(frames for _, frames in self.sayings.where.values()))
         if not any(self._answered.values()):
             raise ValueError(f"the pool has no dialogue of the split {self.split!r}: make one with omni train nano")
 
@@ -126,12 +132,13 @@ class Mixture:
         return writing.example()
 
     def read(self, sayings: Sayings, random: Random) -> Example:
-        """A text is written, and read out."""
-        text = random.choice(self._texts)
+        """A text is written, and read out: each second of speech as often as any other."""
+        text = random.choices(self._texts, cum_weights=self._frames)[0]
         writing = Writing(self.tokens, self.books)
         writing.special(USER)
         writing.say(text)
-        writing.answer("read", text, script=self.script, codes=sayings.of(text))
+        codes = sayings.of(text)
+        writing.answer("read", text, script=self.script, codes=codes, before=self.slipped(codes, random))
         return writing.example()
 
     def unanswered(self, random: Random, numbers: np.random.Generator) -> Example:
@@ -176,9 +183,19 @@ class Mixture:
             writing.special(RESULT)
             writing.say(turn.call.result)
         if self.sayings is not None and turn.answer in self.sayings and random.random() < self.shares.speak:
-            writing.answer("speak", turn.answer, script=self.script, codes=self.sayings.of(turn.answer))
+            codes = self.sayings.of(turn.answer)
+            before = self.slipped(codes, random)
+            writing.answer("speak", turn.answer, script=self.script, codes=codes, before=before)
         else:
             writing.answer("answer", turn.answer, script=self.script)
+
+    def slipped(self, codes: NDArray[np.int64], random: Random) -> NDArray[np.int64]:
+        """What was said as the model may find it behind itself: it says wrong codes, and has to go on by the text."""
+        numbers = np.random.default_rng(random.getrandbits(64))
+        wrong = numbers.random(len(codes)) < self.shares.slips
+        found = np.where(wrong[:, None], codes[numbers.integers(len(codes), size=len(codes))], codes)
+        single = numbers.random(codes.shape) < self.shares.slips
+        return np.where(single, numbers.integers(self.entries, size=codes.shape), found)
 
     def offered(self, dialogue: Dialogue, random: Random) -> tuple[list[str], tuple[Turn, ...]]:
         """The tools that are declared, and the turns that follow from that: without its tool, a thing is not known."""

@@ -45,7 +45,7 @@ def texts(count: int) -> list[str]:
     for _ in range(6 * count):
         found.update(turn.answer for turn in draw_dialogue(random, "train").turns)
     common = [text for text, _ in found.most_common(count)]
-    return list(dict.fromkeys([*common, *(sentence(word) for word in WORDS), *strings(random, count // 3)]))
+    return list(dict.fromkeys([*common, *(sentence(word) for word in WORDS), *strings(random, count)]))
 
 
 def strings(random: Random, count: int) -> Iterator[str]:

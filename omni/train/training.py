@@ -180,7 +180,7 @@ def mixture(recipe: Recipe, tokens: Tokens, pool: Path, names: tuple[str, ...]) 
     """The mixture over the shards of these names."""
     read_shards = [read_shard(pool / f"{name}.jsonl") for name in names]
     sayings = read_sayings(pool) if "codec" in tokens.modalities else None
-    return Mixture(tokens, len(BOOKS), recipe.script, "train", read_shards, sayings)
+    return Mixture(tokens, len(BOOKS), min(BOOKS), recipe.script, "train", read_shards, sayings)
 
 
 def codec_at(folder: Path | None) -> NanoCodec | None:

@@ -94,9 +94,13 @@ class Writing:
         *,
         script: Script,
         codes: NDArray[np.int64] | None = None,
+        before: NDArray[np.int64] | None = None,
         call: bool = False,
     ) -> None:
-        """What the model says after the token that asks for it; codes [frames, books] where it speaks."""
+        """What the model says after the token that asks for it; codes [frames, books] where it speaks.
+
+        `before` is what the model finds behind itself instead of the codes that it should have said.
+        """
         self.special(OPENS[how])
         ids = self._vocabulary.encode(text) if how != "read" else []
         if call:
@@ -109,7 +113,7 @@ class Writing:
                 self._ids([end], True)
             else:
                 self._flush_ids()
-                self._sounds.append(codes[number])
+                self._sounds.append((codes if before is None else before)[number])
                 self.text[-1] = more
                 self.frames[self.length - 1] = codes[number]
                 self._more(1, [-1.0])
