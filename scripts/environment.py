@@ -49,8 +49,10 @@ def installer(python):
     uv = shutil.which("uv")
     if uv:
         return [uv, "pip", "install", "--python", python]
-    if subprocess.call([python, "-c", "import pip"], stderr=subprocess.DEVNULL) != 0:  # an environment made by uv
-        run([python, "-m", "ensurepip"], "the environment of %s has no pip: remove it and run make again" % python)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    # An environment that uv made has no pip.
+    if subprocess.call([python, "-c", "import pip"], **quiet) and subprocess.call([python, "-m", "ensurepip"], **quiet):
+        stop("the environment of %s has no pip, and none could be put there: remove it and run make again" % python)
     return [python, "-m", "pip", "install", "--quiet"]
 
 
