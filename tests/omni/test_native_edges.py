@@ -1,6 +1,7 @@
 """The native engine at its edges: tools, transcripts, pictures, long conversations, too much, and poison."""
 
 import asyncio
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -473,6 +474,39 @@ def test_a_codec_that_breaks_fails_the_answer_and_the_session_goes_on() -> None:
         assert "no sound" in failed.message
         engine.voice.begin = begin  # type: ignore[method-assign]
         assert (await turn(session, 2, TextIn("hi")))[-1] == Done(origin(2))
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+def test_a_codec_that_breaks_at_a_first_sound_leaves_nobody_waiting() -> None:
+    bundle = planted()
+    go_on = threading.Event()
+
+    class Broken:
+        def push(self, codes: object) -> np.ndarray:
+            assert go_on.wait(10)
+            raise RuntimeError("no sound")
+
+    async def main() -> None:
+        engine = engine_of(bundle)
+        works, breaks = await engine.open(SessionSpec()), await engine.open(SessionSpec())
+        assert engine.voice is not None
+        begin, engine.voice.begin = engine.voice.begin, lambda: Speech(Broken(), 640)  # type: ignore[method-assign]
+        await breaks.push(TextIn("hi"))
+        await breaks.push(EndOfTurn(origin(1)))
+        async for event in breaks.events():
+            if isinstance(event, Mark) and event.stage == "first_codes":
+                break
+        assert breaks.delivery is not None
+        assert breaks.delivery.awaits_first_sound
+        engine.voice.begin = begin  # type: ignore[method-assign]
+        await works.push(TextIn("hi"))
+        await works.push(EndOfTurn(origin(1)))
+        for _ in range(50):  # it waits for the sound of the other
+            await asyncio.sleep(0)
+        go_on.set()
+        assert (await until_end(works, origin(1)))[-1] == Done(origin(1))
         await engine.close()
 
     virtual_time.run(main())

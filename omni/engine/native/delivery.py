@@ -86,6 +86,7 @@ class Delivery:
 
     def _spoken(self, codes: list[NDArray[np.int64]], made: list[Samples] | Exception) -> None:
         self.decoding = False
+        self.wake()  # nobody goes on while a first sound is made
         if self.dropped:
             return
         if isinstance(made, Exception):
@@ -97,4 +98,3 @@ class Delivery:
         if self.codes and codes:
             self.reply.out.appendleft(CodesOut(self.origin, np.concatenate(codes)))
         self.go_on()  # at once: the loop's next round may begin with a step
-        self.wake()
