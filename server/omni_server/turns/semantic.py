@@ -9,16 +9,16 @@ PER_MS = 16  # samples
 THRESHOLD = 0.5  # probability of speech
 LONGEST: dict[Eagerness, int] = {"low": 8_000, "medium": 4_000, "auto": 4_000, "high": 2_000}  # ms, as published
 SHORTEST: dict[Eagerness, int] = {"low": 320, "medium": 160, "auto": 160, "high": 64}  # ms, when the engine is sure
-UNKNOWN = 0.54  # taken where the engine says nothing: 710 ms of silence at medium
-LIKELY = 0.5  # from here on an answer is prepared, after half of the silence that would end the turn
-SURE = 0.95  # no prediction is surer
+UNKNOWN = 0.43  # taken where the engine says nothing: 710 ms of silence at medium
+LIKELY = 0.4  # from here on an answer is prepared, after half of the silence that would end the turn
+SURE = 0.8  # no prediction is surer
 
 
 def patience(probability: float, eagerness: Eagerness) -> int:
     """Milliseconds of silence that end a turn which is over with this probability.
 
     >>> patience(1.0, "high"), patience(0.0, "high"), patience(0.5, "medium")
-    (64, 2000, 735)
+    (64, 2000, 534)
     """
     least, most = SHORTEST[eagerness], LONGEST[eagerness]
     return int(least * (most / least) ** (1 - min(probability / SURE, 1)))
