@@ -75,8 +75,9 @@ def fake_python(folder: Path, script: str) -> Path:
 @pytest.mark.parametrize(
     ("script", "says"),
     [
-        # Every install fails; every install works and the import of the trio fails.
-        ("exit 1", "installing the dependencies failed"),
+        # There is no pip and none comes; every install fails; every install works and the import of the trio fails.
+        ("exit 1", "has no pip, and none could be put there: remove it and run make again"),
+        ('case "$*" in *"-m pip"*) exit 1;; esac; exit 0', "installing the dependencies failed"),
         (
             'case "$*" in *"import torch"*) exit 1;; esac; exit 0',
             "do not import together: remove that folder and run make again",
@@ -108,11 +109,25 @@ def test_an_environment_that_is_right_is_left_alone_and_one_for_another_checkout
         assert done.returncode == 0, done.stderr
         calls.append(log.read_text().splitlines())
         log.write_text("")
-    assert len(calls[0]) == 2  # install, import check
+    assert len(calls[0]) == 3  # is there a pip, install, import check
     assert calls[1] == []
-    assert len(calls[2]) == 1
-    assert "--no-deps" in calls[2][0]
-    assert str(second) in calls[2][0]
+    assert len(calls[2]) == 2
+    assert "--no-deps" in calls[2][1]
+    assert str(second) in calls[2][1]
+
+
+def test_pip_comes_into_an_environment_that_was_made_without_it(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    venv = fake_python(
+        tmp_path / "venv", f'echo "$*" >> {log}; case "$*" in *"import pip"*) test -e {log}.pip; exit $?;; esac\n'
+        f'case "$*" in *ensurepip*) touch {log}.pip;; esac; exit 0',
+    )  # fmt: skip
+    path = os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if not (Path(p) / "uv").exists())
+    done = run([sys.executable, str(SCRIPT)], OMNI_VENV=str(venv), PATH=path)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[:2] for line in log.read_text().splitlines()][:3] == [
+        ["-c", "import"], ["-m", "ensurepip"], ["-m", "pip"]
+    ]  # fmt: skip
 
 
 def test_the_key_changes_with_the_dependencies_and_with_nothing_else(tmp_path: Path) -> None:
