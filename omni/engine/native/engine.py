@@ -188,7 +188,8 @@ class NativeEngine:
 
     async def _run(self) -> None:
         """While there are sessions: a tick whenever somebody has something to do."""
-        while self._loop is not None:
+        me = asyncio.current_task()
+        while self._loop is me:  # after the last session has gone, the next one begins a loop of its own
             self._woken = False
             due = self._due()
             now = self.clock.now()
