@@ -19,6 +19,11 @@ from omni_tokenizers.sequence import Omni as Tokens
 CODEC = "codec"  # the folder beside the weights
 
 
+def text_of(tokens: Tokens) -> Any:
+    """The text tokenizer, which the seam of modalities does not know of."""
+    return getattr(tokens.modalities["text"], "text")  # noqa: B009
+
+
 @dataclass
 class Bundle:
     """The omni model, the tokenizer of its sequences, the codec it speaks with, and how turns are written."""
@@ -42,7 +47,7 @@ class Bundle:
     @property
     def text(self) -> Any:
         """The text tokenizer."""
-        return getattr(self.tokens.modalities["text"], "text")  # noqa: B009  # the seam of modalities does not know it
+        return text_of(self.tokens)
 
     @property
     def sees(self) -> bool:

@@ -1,10 +1,12 @@
 """A conversation written down for training: the sequence, and what the model has to say at each of its tokens."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from omni.bundle import text_of
 from omni.script import CALL, END, MORE, OPENS, SYSTEM, TOOL, How, Script, weave
 from omni.train.mixing import Take
 from omni_tokenizers.sequence import Codes, Frames, Ids, Image, Omni, Sequence
@@ -133,8 +135,8 @@ class Writing:
         )
 
     @property
-    def _vocabulary(self):  # type: ignore[no-untyped-def]  # the text tokenizer; the seam of modalities hides its type
-        return self.tokens.modalities["text"].text  # type: ignore[attr-defined]
+    def _vocabulary(self) -> Any:
+        return text_of(self.tokens)
 
     def _ids(self, ids: list[int], learn: bool) -> None:
         if learn:

@@ -102,6 +102,7 @@ def test_the_surer_the_engine_is_the_shorter_the_silence() -> None:
         assert all(long > short for long, short in pairwise(waits))
         assert waits[0] <= LONGEST[eagerness] + MS  # type: ignore[index]
         assert waits[-1] <= 500
+        assert waited(1.0, eagerness) <= waits[-1]
 
 
 def test_a_sure_prediction_ends_the_turn_when_it_comes_and_prepares_the_answer_before() -> None:

@@ -3,7 +3,7 @@
 The step runs on the event loop of the process that the engine lives in, which is a worker's: a step of a small model is
 many short operations with Python between them, and in a thread of its own it would only take turns with the loop. So a
 tick is one atom: nothing is pushed, cancelled or closed during it, and what it chose is still wanted when it is over.
-Codes become sound in a second thread (`voice.py`), beside the next step.
+Codes become sound in a second thread (`voice.py`), beside the next step; the first of an answer before it.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """What the user said, written down beside the answer: a side branch of the conversation in a spare slot.
 
 The branch begins as a copy of the turn as the model has read it, and goes on with the token that asks for a transcript.
-It takes part in the steps that are made anyway, behind the answers, so the answer does not wait for it.
+It takes part in the steps of the common beat, behind the answers, so the answer does not wait for it.
 """
 
 from collections import deque
