@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 FLOOR = np.float32(-6.5)  # decades, the fixed floor of `LogMel(floor="fixed")`
 TOKEN = 4  # frames of 10 ms
-HEARD = 6  # frames of silence that follow the last sample of speech before a turn may be called over: 60 ms
+HEARD = 5  # frames of silence that follow the last sample of speech before a turn may be called over: 50 ms
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,13 @@ class Shares:
     """How often each task is drawn; the rest is spoken questions."""
 
     transcribe: float = 0.12
-    typed: float = 0.62  # a typed question costs a fifth of a spoken one, and its answer is learned once for both
-    silence: float = 0.015  # nobody speaks: no answer
-    read: float = 0.08  # a text is read out, where there are codes
+    typed: float = 0.27  # a typed question costs a fifth of a spoken one, and its answer is learned once for both
+    seen: float = 0.08  # a typed question about a picture, beside those among the typed
+    silence: float = 0.03  # nobody speaks: no answer
+    read: float = 0.09  # a text is read out, where there are codes
     speak: float = 0.2  # of the answers whose sound is known, those that are spoken
-    paused: float = 0.3  # of what is transcribed, sentences with a pause inside: the turn is not over there
+    earlier: float = 0.3  # of conversations, those that had another before; of those again, and so on
+    paused: float = 0.4  # of what is transcribed, sentences with a pause inside: the turn is not over there
     recorded: float = 0.2  # of utterances that are transcribed or answered, those of recorded voices
     slips: float = 0.1  # of frames that were said, those remembered wrongly; and of single codes in them
 
@@ -91,8 +93,8 @@ class Mixture:
         if draw < self.shares.read and self.sayings is not None:
             return self.read(self.sayings, random)
         draw -= self.shares.read
-        if draw < self.shares.typed:
-            dialogue = draw_dialogue(random, self.split)
+        if draw < self.shares.typed + self.shares.seen:
+            dialogue = draw_dialogue(random, self.split, picture if draw < self.shares.seen else None)
             return self.conversation(dialogue, [None] * len(dialogue.turns), random, numbers)
         dialogue, spoken = self.spoken(random)
         return self.conversation(dialogue, spoken, random, numbers)
@@ -126,6 +128,7 @@ class Mixture:
             shard, _, utterances = self.chosen(self._all, random)
             utterance = random.choice(utterances)
         writing = Writing(self.tokens, self.books)
+        self.earlier(writing, random, numbers)
         writing.special(USER)
         writing.sound(self.taken((shard, utterance), random, numbers), utterance.text)
         writing.answer("transcribe", utterance.text, script=self.script)
@@ -144,6 +147,7 @@ class Mixture:
     def unanswered(self, random: Random, numbers: np.random.Generator) -> Example:
         """Nobody speaks: no answer, and no turn that could be over."""
         writing = Writing(self.tokens, self.books)
+        self.earlier(writing, random, numbers)
         writing.special(USER)
         frames = 4 * random.randint(8, 75)
         loud = np.float32(-random.triangular(0, 3.5, 1.0))
@@ -164,6 +168,30 @@ class Mixture:
         if random.random() < 0.04:
             tells = " ".join(random.choice(WORDS) for _ in range(random.randint(3, 12))).capitalize() + "."
         writing.system(tells, [declared(name, TOOLS[name]["parameters"]) for name in tools])
+        self.earlier(writing, random, numbers)
+        self.said(writing, turns, spoken, random, numbers)
+        return writing.example()
+
+    def earlier(self, writing: Writing, random: Random, numbers: np.random.Generator) -> None:
+        """What was talked about before, now and then: people change the subject."""
+        while random.random() < self.shares.earlier:
+            if random.random() < 0.5:
+                dialogue, spoken = self.spoken(random)
+            else:
+                dialogue = draw_dialogue(random, self.split)
+                spoken = [None] * len(dialogue.turns)
+            if not dialogue.tools and dialogue.skill != "unknown" and dialogue.turns[0].picture is None:
+                self.said(writing, dialogue.turns, spoken, random, numbers)
+
+    def said(
+        self,
+        writing: Writing,
+        turns: ListLike[Turn],
+        spoken: ListLike[Where | None],
+        random: Random,
+        numbers: np.random.Generator,
+    ) -> None:
+        """These turns with their answers, each question spoken where somebody said it."""
         for number, (turn, where) in enumerate(zip(turns, spoken, strict=True)):
             writing.special(USER)
             if turn.picture is not None:
@@ -173,7 +201,6 @@ class Mixture:
             else:
                 writing.sound(self.taken(where, random, numbers), turn.question)
             self.answered(writing, turn, random)
-        return writing.example()
 
     def answered(self, writing: Writing, turn: Turn, random: Random) -> None:
         """The answer to a turn, with the call of a tool before it where there is one."""

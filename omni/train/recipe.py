@@ -43,7 +43,7 @@ class Recipe:
     spelling: float = 0.6  # weight of that loss
     turning: float = 1.0  # weight of the turn's end
     sounding: float = 0.6  # weight of the codes
-    batch: int = 96  # conversations a step
+    batch: int = 56  # conversations a step
     pieces: int = 3  # of what one process has of a batch, sorted by length: little is filled up
     rate: float = 1.5e-3  # learning rate of AdamW: tables, convolutions, heads
     muon: float = 3e-3  # of Muon: matrices of the stack

@@ -1,4 +1,4 @@
-"""The native engine at its edges: tools, transcripts, pictures, long conversations, too much, and poison."""
+"""The native engine at its edges: tools, pictures, long conversations, too much, and poison."""
 
 import asyncio
 import threading
@@ -35,11 +35,9 @@ from omni.engine.protocol import (
     Overflow,
     Refused,
     SessionSpec,
-    TextDelta,
     TextIn,
     Tool,
     ToolCall,
-    Transcript,
     TurnPrediction,
 )
 from omni.engine.worker import build
@@ -105,24 +103,6 @@ def test_a_written_call_has_name_arguments_and_an_id() -> None:
     for at, chosen in enumerate([bundle.special[CALL], *bundle.text.encode(text), bundle.special[END]]):
         reply.say(chosen, at)
     assert list(reply.out) == [ToolCall(origin(1), "light", '{"on":true}', "call_resp_1"), Done(origin(1), "tool")]
-
-
-def test_the_users_words_come_once_and_do_not_wait_for_the_answer_nor_it_for_them() -> None:
-    bundle = planted(frames=40, heard="abcdeghijkl")
-
-    async def main() -> None:
-        session = await (engine := engine_of(bundle)).open(SessionSpec())
-        await ask(session, origin(1))
-        events = await until_end(session, origin(1))
-        words = [e for e in events if isinstance(e, Transcript)]
-        assert words == [Transcript("abcdeghijkl", final=True)]
-        assert events.index(words[0]) > [isinstance(e, TextDelta) for e in events].index(True)
-        events = await turn(session, 2, TextIn("written"))
-        assert not [e for e in events if isinstance(e, Transcript)], "nothing was said aloud"
-        assert engine.slots.lanes[4:5] == [None]
-        await engine.close()
-
-    virtual_time.run(main())
 
 
 def test_every_token_of_sound_says_whether_the_turn_is_over() -> None:

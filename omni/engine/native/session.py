@@ -383,7 +383,15 @@ class NativeSession:
         self.system = tuple(after) or None
         self._changed(0)
 
-    # What the loop tells
+    # What the loop asks and tells
+
+    @property
+    def grown(self) -> int:
+        """Tokens of a turn with speech that were read since it was sketched last; 0 where nobody asks for words."""
+        turn, lane = self.turn, self.lane
+        if not (self.spec.transcribes and self.placed and turn.heard) or lane.reply is not None:
+            return 0
+        return turn.tokens - lane.tape.unread - turn.sketched
 
     def predicted(self, probability: float) -> None:
         """How probable it is that the turn is over."""

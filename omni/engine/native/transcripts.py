@@ -1,7 +1,8 @@
-"""What the user said, written down beside the answer: a side branch of the conversation in a spare slot.
+"""What the user says and said, written down by a side branch of the conversation in a spare slot.
 
 The branch begins as a copy of the turn as the model has read it, and goes on with the token that asks for a transcript.
-It takes part in the steps of the common beat, behind the answers, so the answer does not wait for it.
+It takes part in the steps of the common beat, behind the answers, so the answer does not wait for it. One branch at a
+time sketches a turn that still goes on: the words in which two sketches agree are its partial transcript.
 """
 
 from collections import deque
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 IDS_A_TOKEN = 1  # ids of a transcript for each token of the conversation before it, and
 IDS_MORE = 16  # more: nobody says so much in 40 ms
+STOPS = ".,:;?!"
+SKETCH = 10  # tokens that a turn has grown by before it is sketched again: 0.4 s of sound
 
 
 @dataclass
@@ -41,6 +44,7 @@ class Branch:
 
     def __init__(self, wanted: Wanted, slot: int, engine: "NativeEngine") -> None:
         self.session = wanted.session
+        self.upto = wanted.upto
         self.engine = engine
         self.lane: Lane = engine.slots.give(slot, self)
         tape, source = self.lane.tape, wanted.session.lane
@@ -72,6 +76,40 @@ class Branch:
         self.engine.transcripts.end(self)
 
 
+class Sketch(Branch):
+    """What a turn that still goes on sounds like so far. The model finishes what was cut off, often wrongly."""
+
+    def chosen(self) -> None:
+        """Another id; at the end, what the sketch before says too is told."""
+        reply, turn = self.lane.reply, self.session.turn
+        assert reply is not None
+        if reply.over:
+            sure = in_common(turn.sketch, reply.text)
+            turn.sketch = reply.text
+            if len(sure) > len(turn.told):
+                turn.told = sure
+                self.session.outlet.offer(Transcript(sure))
+            self.engine.transcripts.end(self)
+
+    def poisoned(self) -> None:
+        """The transcript will tell."""
+        self.engine.transcripts.end(self)
+
+
+def in_common(one: str, other: str) -> str:
+    """The words with which both begin, whatever stops are behind them; none behind the last.
+
+    >>> in_common("How many?", "How many legs does a wolf?")
+    'How many'
+    """
+    words = []
+    for word, same in zip(one.split(), other.split(), strict=False):
+        if word.rstrip(STOPS) != same.rstrip(STOPS):
+            break
+        words.append(same)
+    return " ".join(words).rstrip(STOPS)
+
+
 class Transcripts:
     """The spare slots, and the turns that wait for one."""
 
@@ -94,11 +132,22 @@ class Transcripts:
         for wanted in self.waiting:
             if wanted.session is session and start < wanted.upto:
                 wanted.intact = False
+        sketch = self.sketch
+        if sketch is not None and sketch.session is session and start < sketch.upto:
+            self.end(sketch)
+
+    @property
+    def sketch(self) -> Sketch | None:
+        """The one that is being made."""
+        return next((branch for branch in self.branches if isinstance(branch, Sketch)), None)
 
     def begin(self) -> None:
         """Begin what can begin: its turn is read, or was read and is gone, and a slot is free."""
         for branch in [b for b in self.branches if b.lane.reply is not None and b.lane.reply.over]:
             branch.chosen()  # nobody had read the events
+        sketch = self.sketch
+        if sketch is not None and (self.waiting or sketch.session.lane.reply is not None):
+            self.end(sketch)
         for wanted in list(self.waiting):
             slot = self.engine.slots.free(self.slots)
             if slot is None:
@@ -107,6 +156,19 @@ class Transcripts:
             if not wanted.intact or tape.read >= wanted.upto:
                 self.waiting.remove(wanted)
                 self.branches.append(Branch(wanted, slot, self.engine))
+        if not self.waiting and self.sketch is None:
+            self._sketch()
+
+    def _sketch(self) -> None:
+        """Begin a sketch of the turn that has grown the most since its last one, if any has grown enough."""
+        slot = self.engine.slots.free(self.slots)
+        session = max(self.engine.open_sessions, key=lambda s: s.grown, default=None)
+        if slot is None or session is None or session.grown < SKETCH:
+            return
+        tape, turn = session.lane.tape, session.turn
+        turn.sketched += session.grown
+        wanted = Wanted(session, tape.read, turn.tokens, tape.vectors[: tape.read])
+        self.branches.append(Sketch(wanted, slot, self.engine))
 
     def end(self, branch: Branch) -> None:
         """It is written."""

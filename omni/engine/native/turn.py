@@ -30,6 +30,9 @@ class Turn:
     sound: Any = None  # the stream of the sound that goes on
     of_sound: int = 0  # tokens of it
     entries: deque[Entry] = field(default_factory=deque)
+    sketched: int = 0  # tokens of it that its last sketch had read
+    sketch: str = ""  # what that wrote
+    told: str = ""  # of it, what two agreed in
 
     @property
     def seconds(self) -> float:

@@ -1,0 +1,160 @@
+"""The user's words, by the native engine: while they are said, and when they were said."""
+
+import asyncio
+
+import numpy as np
+import pytest
+import torch
+
+from omni.engine.clock import LoopClock
+from omni.engine.native.engine import NativeEngine
+from omni.engine.native.session import NativeSession
+from omni.engine.native.transcripts import SKETCH, Branch
+from omni.engine.protocol import AudioIn, Begin, Discard, EndOfTurn, Event, SessionSpec, TextDelta, TextIn, Transcript
+from omni.model.reach import Reach
+from omni.script import END, TRANSCRIBE
+from tests import virtual_time
+from tests.omni.bundles import random_bundle
+from tests.omni.conformance import ask, origin, speech, until_end, until_quiet
+from tests.omni.planted import planted
+
+SECONDS_A_TOKEN = 0.04
+QUIET = 5.0  # s of virtual time after which nothing more comes
+
+
+def engine_of(bundle: object, sessions: int = 4) -> NativeEngine:
+    return NativeEngine(bundle, sessions=sessions, clock=LoopClock())  # type: ignore[arg-type]
+
+
+async def talk(session: NativeSession, seconds: float) -> None:
+    """Speak as a user does: 40 ms in 40 ms."""
+    for unit in speech(seconds):
+        await asyncio.sleep(len(unit.samples) / unit.rate)
+        await session.push(unit)
+
+
+def words_of(events: list[Event]) -> list[Transcript]:
+    return [event for event in events if isinstance(event, Transcript)]
+
+
+def writers(engine: NativeEngine) -> list[object]:
+    return [engine.slots.lanes[slot] for slot in engine.transcripts.slots]
+
+
+def test_the_words_of_a_turn_come_once_and_do_not_wait_for_the_answer_nor_it_for_them() -> None:
+    bundle = planted(frames=40, heard="abcdeghijkl")
+
+    async def main() -> None:
+        session = await (engine := engine_of(bundle)).open(SessionSpec())
+        await ask(session, origin(1))
+        events = await until_end(session, origin(1))
+        assert words_of(events) == [Transcript("abcdeghijkl", final=True)]
+        kinds = [type(event) for event in events]
+        assert kinds.index(Transcript) > kinds.index(TextDelta)
+        await session.push(TextIn("written"))
+        await session.push(EndOfTurn(origin(2)))
+        assert not words_of(await until_end(session, origin(2))), "nothing was said aloud"
+        assert writers(engine) == [None]
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_words_in_which_two_sketches_agree_come_while_the_user_still_speaks(wanted: bool) -> None:
+    bundle = planted(heard="big hat?")
+
+    async def main() -> None:
+        session = await (engine := engine_of(bundle)).open(SessionSpec(transcribes=wanted))
+        await talk(session, 3.0)
+        assert words_of(await until_quiet(session, QUIET)) == [Transcript("big hat")] * wanted
+        await session.push(EndOfTurn(origin(1)))
+        found = words_of(await until_quiet(session, QUIET))
+        assert found == [Transcript("big hat?", final=True)] * wanted
+        await talk(session, 2.0)
+        assert words_of(await until_quiet(session, QUIET)) == [Transcript("big hat")] * wanted, "of the next turn"
+        assert writers(engine) == [None]
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_sketch_is_what_the_model_writes_down_of_what_it_has_read(seed: int) -> None:
+    bundle = random_bundle(seed, longest=256)
+    bundle.model.double()
+    samples = np.concatenate([unit.samples for unit in speech(0.9, seed)])
+
+    async def main() -> None:
+        engine = engine_of(bundle)
+        session = await engine.open(SessionSpec(instructions="listen"))
+        await session.push(AudioIn(samples))
+        await until_quiet(session, QUIET)
+        tape, turn = session.lane.tape, session.turn
+        assert tape.read == tape.length
+        assert turn.sketched == turn.tokens
+        assert turn.sketch == offline(tape.vectors[: tape.length], turn.tokens + 16)
+        await engine.close()
+
+    def offline(vectors: torch.Tensor, longest: int) -> str:
+        table, special = bundle.model.embed.weight, bundle.special
+        legal = [i for i in range(bundle.model.spec.text) if i not in special.values()] + [special[END]]
+        said: list[int] = []
+        with torch.no_grad():
+            while len(said) < longest:
+                x = torch.cat([vectors, table[[special[TRANSCRIBE], *said]]])[None]
+                hidden = bundle.model.stack(x, Reach(causal=True), positions=torch.arange(x.shape[1])[None])
+                scores = bundle.model.text(hidden)[0, -1]
+                chosen = max(legal, key=lambda i: float(scores[i]))
+                if chosen == special[END]:
+                    break
+                said.append(chosen)
+        return bundle.text.decode(said)
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("moment", np.linspace(SKETCH * SECONDS_A_TOKEN, 2 * SKETCH * SECONDS_A_TOKEN, 3))
+@pytest.mark.parametrize("what", ["discard", "begin", "end", "close"])
+def test_a_sketch_goes_with_its_turn(moment: float, what: str) -> None:
+    bundle = planted(heard="abcdeghijkl")
+
+    async def main() -> None:
+        engine = engine_of(bundle)
+        session, other = await engine.open(SessionSpec()), await engine.open(SessionSpec())
+        await talk(session, moment)
+        if what == "close":
+            await session.close()
+        else:
+            unit = {"discard": Discard(), "begin": Begin(origin(1)), "end": EndOfTurn(origin(1))}[what]
+            await session.push(unit)
+            found = words_of(await until_quiet(session, QUIET))
+            assert found == [Transcript("abcdeghijkl", final=True)] * (what == "end")
+        await talk(other, 2.0)
+        assert words_of(await until_quiet(other, QUIET)) == [Transcript("abcdeghijkl")], "the others go on"
+        assert writers(engine) == [None]
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+def test_a_turn_that_is_over_takes_the_slot_of_a_sketch() -> None:
+    bundle = planted(heard="abcdeghijkl")
+
+    async def main() -> None:
+        engine = engine_of(bundle)
+        one, other = await engine.open(SessionSpec()), await engine.open(SessionSpec())
+        await ask(one, origin(1), seconds=0.2)
+        await until_end(one, origin(1))
+        await until_quiet(one, QUIET)
+        async with asyncio.timeout(QUIET):
+            while engine.transcripts.sketch is None:
+                await talk(other, SECONDS_A_TOKEN)
+        assert engine.transcripts.sketch.session is other
+        await ask(one, origin(2), seconds=0.2)
+        await asyncio.sleep(2 * SECONDS_A_TOKEN)
+        assert [type(branch) for branch in engine.transcripts.branches] == [Branch]
+        assert words_of(await until_quiet(one, QUIET)) == [Transcript("abcdeghijkl", final=True)]
+        await engine.close()
+
+    virtual_time.run(main())
