@@ -1,6 +1,6 @@
-"""Put the last benchmark results, docs/bench/*.json, into the README between their markers.
+"""Put the last benchmark results, docs/bench/*.json, into the pages between their markers.
 
-Run `make tables`. With `--check` it changes nothing and fails when a table is not the one its JSON makes.
+`<!-- bench:engine -->` is followed by the rows that have a bar, `<!-- bench:engine all -->` by all of them. Run `make tables`. With `--check` it changes nothing and fails when a table is not the one its JSON makes.
 """
 
 import json
@@ -14,13 +14,14 @@ from omni.train.marking import shown
 from omni_server.compare.rows import figure
 
 ROOT = Path(__file__).resolve().parents[1]
-MARKED = re.compile(r"(<!-- bench:(?P<name>[\w-]+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- bench:(?P<name>[\w-]+)(?P<all> all)? -->\n).*?(<!-- /bench -->)", re.DOTALL)
 
 
-def table(name: str) -> str:
+def table(name: str, *, whole: bool) -> str:
     report = json.loads((ROOT / "docs" / "bench" / f"{name}.json").read_text())
-    lines = measures(report["rows"]) if "measure" in report["rows"][0] else ratios(report["rows"])
-    what = "" if "measure" in report["rows"][0] else "; medians of paired runs, a ratio above 1 is in our favour"
+    rows = [row for row in report["rows"] if whole or row["bar"] is not None]
+    lines = measures(rows) if "measure" in rows[0] else ratios(rows)
+    what = "" if "measure" in rows[0] else "; medians of paired runs, a ratio above 1 is in our favour"
     return "\n".join([*lines, "", f"{report['machine']}, {report['date']}{what}. `make bench-{name}`"]) + "\n"
 
 
@@ -47,14 +48,22 @@ def ratios(rows: list[dict[str, Any]]) -> list[str]:
     for row in rows:
         bar = "" if row["bar"] is None else f"≥ {row['bar']:g}×" + ("" if row["holds"] else " **missed**")
         lines.append(
-            f"| {row['work']} | {row['ours']:.3g} {row['unit']} | {row['peer']:.3g} {row['unit']} "
+            f"| {row['work']} | {number(row['ours'])} {row['unit']} | {number(row['peer'])} {row['unit']} "
             f"| {row['peer_name']} | {row['ratio']:.2f}× | {bar} |"
         )
     return lines
 
 
+def number(value: float) -> str:
+    """Three digits that count, and all those before the point."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 def filled(text: str) -> str:
-    return MARKED.sub(lambda found: found.group(1) + table(found.group("name")) + found.group(3), text)
+    def fill(found: re.Match[str]) -> str:
+        return found.group(1) + table(found.group("name"), whole=found.group("all") is not None) + found.groups()[-1]
+
+    return MARKED.sub(fill, text)
 
 
 def main() -> int:

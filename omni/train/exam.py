@@ -130,6 +130,14 @@ def followed(random: Random, split: Split) -> Question:
     return asked(draw_dialogue(random, split, follow_up), speaker)
 
 
+def later(random: Random, split: Split) -> Question:
+    """A spoken question behind two others of the same voice that have nothing to do with it."""
+    speaker = voice_of(random, split)
+    three = [asked(plain(random, split), speaker) for _ in range(3)]
+    about = " / ".join(question.about.partition(": ")[2] for question in three)
+    return Question(tuple(turn for question in three for turn in question.turns), (), f"{speaker.name}: {about}")
+
+
 def called(random: Random, split: Split) -> Question:
     """A thing for a tool: half of the time the tool is declared, half of the time it is not."""
     dialogue = draw_dialogue(random, split, tool)
@@ -181,6 +189,7 @@ MEASURES = (
     Measure("typed questions", "exact", 0.98, typed),
     Measure("questions about a picture, spoken and typed", "exact", 0.95, seen),
     Measure("follow-up questions", "exact", 0.90, followed),
+    Measure("spoken questions behind two others, the same voices", "exact", 0.95, later),
     Measure("tool called rightly, or not at all", "call", 0.95, called),
     Measure("non-speech answered by silence", "silence", 0.99, silent),
     Measure("turn end within 160 ms", "turn", 0.90, ended),

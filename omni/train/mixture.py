@@ -28,11 +28,11 @@ class Shares:
     """How often each task is drawn; the rest is spoken questions."""
 
     transcribe: float = 0.12
-    typed: float = 0.27  # a typed question costs a fifth of a spoken one, and its answer is learned once for both
+    typed: float = 0.24  # a typed question costs a fifth of a spoken one, and its answer is learned once for both
     seen: float = 0.08  # a typed question about a picture, beside those among the typed
     silence: float = 0.03  # nobody speaks: no answer
-    read: float = 0.09  # a text is read out, where there are codes
-    speak: float = 0.2  # of the answers whose sound is known, those that are spoken
+    read: float = 0.14  # a text is read out, where there are codes
+    speak: float = 0.35  # of the answers whose sound is known, those that are spoken
     earlier: float = 0.3  # of conversations, those that had another before; of those again, and so on
     paused: float = 0.4  # of what is transcribed, sentences with a pause inside: the turn is not over there
     recorded: float = 0.2  # of utterances that are transcribed or answered, those of recorded voices

@@ -1,7 +1,7 @@
 """What a comparison says in numbers: one row a measure, with its interval, and whether it reached its bar."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from omni_server.compare.statistics import POINTS, Estimate, estimate, paired_difference, paired_ratio, share
@@ -10,6 +10,7 @@ from omni_server.compare.turn import Measured
 NATIVE, PIPELINE = "native", "pipeline"  # contestants of these names have bars
 P50_MS, P95_MS, STOP_MS = 200.0, 320.0, 200.0
 FASTER, SURELY_FASTER = 2.0, 1.5  # times: at the median, and at the lower end of the interval
+WORSE = 0.01  # by so much of all answers native may be right less often
 LOADED = 8  # users at which the 95th percentile still has its bar
 
 
@@ -85,8 +86,7 @@ def rows(measured: Measured) -> list[Row]:
     if len(names) == 2:
         slow, fast = (PIPELINE, NATIVE) if set(names) == {NATIVE, PIPELINE} else names
         found += _against(measured, slow, fast)
-    for name in names:
-        found += [_answers(measured, name)]
+    found += _right(measured, names)
     for name in names:
         found += _stop(measured, name)
     for name in names:
@@ -135,9 +135,18 @@ def _against(measured: Measured, slow: str, fast: str) -> list[Row]:
     return [_row(f"{slow} / {fast} at p50, paired", ratio, "×", bar=bar, holds=holds), difference]
 
 
-def _answers(measured: Measured, name: str) -> Row:
-    judged = [turn.right for turn in measured.of(name) if turn.right is not None]
-    return _row(f"{name} answers right", share(sum(judged), len(judged)), "%")
+def _right(measured: Measured, names: Sequence[str]) -> list[Row]:
+    """A fast wrong answer is not a win: native has a bar beside the pipeline."""
+    found = {}
+    for name in names:
+        judged = [turn.right for turn in measured.of(name) if turn.right is not None]
+        found[name] = _row(f"{name} answers right", share(sum(judged), len(judged)), "%")
+    if set(names) == {NATIVE, PIPELINE}:
+        native, pipeline = found[NATIVE], found[PIPELINE]
+        if native.value is not None and pipeline.value is not None:
+            bar, holds = f"≥ {pipeline.shown} − {WORSE * 100:.0f} point", native.value >= pipeline.value - WORSE
+            found[NATIVE] = replace(native, bar=bar, holds=holds)
+    return [found[name] for name in names]
 
 
 def _stop(measured: Measured, name: str) -> list[Row]:
