@@ -30,6 +30,7 @@ SPECIALS = (SYSTEM, TOOL, USER, RESULT, ANSWER, SPEAK, TRANSCRIBE, READ, CALL, M
 How = Literal["answer", "speak", "transcribe", "read"]
 OPENS: dict[How, str] = {"answer": ANSWER, "speak": SPEAK, "transcribe": TRANSCRIBE, "read": READ}
 Next = Literal["text", "frame", "over"]
+Calls = Literal["no", "may", "must"]  # whether an answer is a call of a tool
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Put the last benchmark results, docs/bench/*.json, into the pages between their markers.
 
-`<!-- bench:engine -->` is followed by the rows that have a bar, `<!-- bench:engine all -->` by all of them. Run `make tables`. With `--check` it changes nothing and fails when a table is not the one its JSON makes.
+`<!-- bench:engine -->` is followed by the rows that have a bar, `<!-- bench:engine all -->` by all of them.
+Run `make tables`. With `--check` it changes nothing and fails when a table is not the one its JSON makes.
 """
 
 import json

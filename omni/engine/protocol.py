@@ -63,6 +63,7 @@ class SessionSpec:
     transcribes: bool = True  # wants the user's words; an engine that answers without them may spare itself the work
     codes: bool = False  # wants the acoustic codes of what is said besides the sound, where the engine has them
     tools: tuple[Tool, ...] = ()
+    must_call: bool = False  # an answer has to be a call of one of them, where the engine can see to it
     sampling: Sampling = GREEDY
     longest: int = 1024  # text tokens of one answer
 

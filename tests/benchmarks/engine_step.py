@@ -63,7 +63,7 @@ class Lanes:
             lane.tape.put(engine.embedding.ids(self.prompts[slot]))
             b = bundle()
             lane.reply = Reply(
-                None, "answer", Script(), b.special, b.text.decoder(), Sampler(GREEDY), 10**6, tools=False, start=0
+                None, "answer", Script(), b.special, b.text.decoder(), Sampler(GREEDY), 10**6, calls="no", start=0
             )
             engine.tick.step([(lane, PROMPT)])
             lanes.append(lane)

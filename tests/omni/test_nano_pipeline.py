@@ -30,9 +30,14 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Use:
 
 
 async def answer(
-    words: NanoWords, messages: list[Message], *, tools: tuple[Tool, ...] = (), longest: int = 50
+    words: NanoWords,
+    messages: list[Message],
+    *,
+    tools: tuple[Tool, ...] = (),
+    longest: int = 50,
+    must_call: bool = False,
 ) -> list[object]:
-    async with aclosing(words.answer(messages, tools, GREEDY, longest)) as pieces:
+    async with aclosing(words.answer(messages, tools, GREEDY, longest, must_call=must_call)) as pieces:
         found = [piece async for piece in pieces]
     await words.close()
     return found
@@ -78,10 +83,17 @@ async def test_a_call_that_is_written_is_a_call(use: Use, monkeypatch: pytest.Mo
 def test_a_call_may_begin_an_answer_only_where_tools_are_declared() -> None:
     bundle = planted("four", call="{}")
     question = [Ids((bundle.special["<|user|>"], *bundle.text.encode("when?")))]
-    called = [w for w in say(bundle, question, "answer", longest=9, calls=True) if isinstance(w, Word)]
+    called = [w for w in say(bundle, question, "answer", longest=9, calls="may") if isinstance(w, Word)]
     assert [w.id for w in called] == [bundle.special["<|call|>"], *bundle.text.encode("{}")]
     plain = [w for w in say(bundle, question, "answer", longest=9) if isinstance(w, Word)]
     assert bundle.special["<|call|>"] not in [w.id for w in plain]
+
+
+async def test_a_call_that_has_to_be_begins_the_answer_whatever_is_likelier(use: Use) -> None:
+    use(planted("four"))
+    assert await answer(NanoWords(), [Message("user", "when?")], tools=(TOOL,)) == list("four")
+    with pytest.raises(ValueError, match="wrote no call"):  # these weights know nothing of calls
+        await answer(NanoWords(), [Message("user", "when?")], tools=(TOOL,), must_call=True)
 
 
 async def test_a_conversation_that_is_too_long_is_refused_with_its_length(use: Use) -> None:

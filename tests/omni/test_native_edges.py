@@ -35,6 +35,7 @@ from omni.engine.protocol import (
     Overflow,
     Refused,
     SessionSpec,
+    TextDelta,
     TextIn,
     Tool,
     ToolCall,
@@ -80,6 +81,12 @@ def test_a_call_is_an_event_and_its_result_is_read_before_the_next_answer() -> N
         events = await turn(session, 1, TextIn("dark"))
         assert isinstance(events[-1], Failed), "xyz is no call"
         assert events[-1].code == "no_call"
+        forced = await (other := engine_of(planted())).open(SessionSpec(tools=(LIGHT,), must_call=True))
+        events = await turn(forced, 1, TextIn("dark"))
+        assert isinstance(events[-1], Failed), "it began a call, which its weights know nothing of"
+        assert events[-1].code == "no_call"
+        assert not [e for e in events if isinstance(e, TextDelta)]
+        await other.close()
         plain = await engine.open(SessionSpec())
         events = await turn(plain, 1, TextIn("dark"))
         assert not [e for e in events if isinstance(e, ToolCall)], "without tools nothing is called"
@@ -97,9 +104,9 @@ def test_a_written_call_has_name_arguments_and_an_id() -> None:
     bundle = planted()
     text = '{"name":"light","arguments":{"on":true}}'
     reply = Reply(
-        origin(1), "speak", Script(), bundle.special, bundle.text.decoder(), Sampler(GREEDY), 9, tools=True, start=0
+        origin(1), "speak", Script(), bundle.special, bundle.text.decoder(), Sampler(GREEDY), 9, calls="may", start=0
     )
-    assert reply.may_call
+    assert reply.calls_now == "may"
     for at, chosen in enumerate([bundle.special[CALL], *bundle.text.encode(text), bundle.special[END]]):
         reply.say(chosen, at)
     assert list(reply.out) == [ToolCall(origin(1), "light", '{"on":true}', "call_resp_1"), Done(origin(1), "tool")]

@@ -210,7 +210,7 @@ def test_a_tool_is_called_and_its_result_is_read() -> None:
             await talk.session.push(TextIn("done", role="tool", call="call_7"))
             await talk.session.push(EndOfTurn(origin(9)))
             assert (await until_end(talk.session, origin(9)))[-1] == Done(origin(9), "stop")
-            assert talk.model.settings == [(tools, sampling)] * 2
+            assert talk.model.settings == [(tools, sampling, False)] * 2
             assert talk.model.asked[1] == (
                 Message("user", "Light, please."), Message("assistant", "One moment.", calls=(call,)),
                 Message("tool", "done", call="call_7"),

@@ -126,9 +126,14 @@ def vits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def all_of(
-    model: TextModel, *messages: Message, tools: tuple[Tool, ...] = (), how: Sampling | None = None, longest: int = 24
+    model: TextModel,
+    *messages: Message,
+    tools: tuple[Tool, ...] = (),
+    how: Sampling | None = None,
+    longest: int = 24,
+    must_call: bool = False,
 ) -> list[str | Call | Stopped]:
-    async with aclosing(model.answer(messages, tools, how or Sampling(), longest)) as pieces:
+    async with aclosing(model.answer(messages, tools, how or Sampling(), longest, must_call=must_call)) as pieces:
         return [piece async for piece in pieces]
 
 
@@ -190,7 +195,7 @@ def test_a_cancelled_answer_stops_the_model(llama: Path) -> None:
         forward = model._model.forward
         model._model.forward = lambda **given: (steps.append(1), time.sleep(0.02), forward(**given))[-1]
         model._ends = set()
-        pieces = model.answer([Message("user", "Hi")], (), Sampling(), 100)
+        pieces = model.answer([Message("user", "Hi")], (), Sampling(), 100, must_call=False)
         async for _ in pieces:
             break
         await pieces.aclose()
@@ -458,7 +463,7 @@ def test_an_endpoint_is_asked_in_full_and_its_words_stream_back(monkeypatch: pyt
             function = {"name": "light", "description": "Switch it.", "parameters": {"type": "object"}}
             assert asked == {
                 "model": "m", "stream": True, "max_tokens": 77, "temperature": 0.5, "top_p": 0.9, "seed": 4, "top_k": 9,
-                "repetition_penalty": 1.1, "tools": [{"type": "function", "function": function}],
+                "repetition_penalty": 1.1, "tools": [{"type": "function", "function": function}], "tool_choice": "auto",
                 "messages": [
                     {"role": "system", "content": "Brief."},
                     {"role": "user", "content": [{"type": "image_url", "image_url": {"url": ""}},
@@ -469,6 +474,8 @@ def test_an_endpoint_is_asked_in_full_and_its_words_stream_back(monkeypatch: pyt
                     {"role": "tool", "content": "done", "tool_call_id": "call_1"},
                 ],
             }  # fmt: skip
+            await all_of(model, Message("user", "Light!"), tools=(tool,), must_call=True)
+            assert there.asked[1]["tool_choice"] == "required"
             assert "POST /v1/chat/completions HTTP/1.1" in there.heads[0]
             assert "Authorization: Bearer secret" in there.heads[0]
             assert "secret" not in repr(vars(model))

@@ -129,6 +129,21 @@ ACCEPTED: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("choice", "offered", "forced"),
+    [
+        ("auto", ["f", "g"], False), ("none", [], False), ("required", ["f", "g"], True),
+        ({"type": "function", "name": "g"}, ["g"], True),
+    ],
+)  # fmt: skip
+def test_the_engine_is_told_which_tools_there_are_and_whether_one_has_to_be_called(
+    choice: Any, offered: list[str], forced: bool
+) -> None:
+    command = read(session(tools=[FUNCTION, {**FUNCTION, "name": "g"}], tool_choice=choice))
+    spec = command.setup.spec(100)
+    assert ([tool.name for tool in spec.tools], spec.must_call) == (offered, forced)
+
+
 @pytest.mark.parametrize("fields", ACCEPTED, ids=[str(n) for n in range(len(ACCEPTED))])
 def test_what_stock_clients_send_is_taken_and_shown_as_they_expect_it(fields: dict[str, Any]) -> None:
     shown = update(dialect(), **fields)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from omni.engine.protocol import Done, Event, Failed, Origin, TextDelta, ToolCall
 from omni.model.sampling import Sampler
-from omni.script import CALL, END, Answering, How, Script, call_of
+from omni.script import CALL, END, Answering, Calls, How, Script, call_of
 
 LONGEST_CALL = 512  # ids of a tool's call
 FRAMES_A_WORD = 25  # frames that speech may go on for each id of text, and 50 more: a second to an id is very slow
@@ -36,7 +36,7 @@ class Reply:
     words: Any  # the text tokenizer's decoder of ids that come one by one
     sampler: Sampler
     longest: int  # ids of text
-    tools: bool
+    calls: Calls
     start: int  # on the tape: its opening token
     answering: Answering = field(init=False)
     ids: list[int] = field(default_factory=list)  # of text, its end not counted
@@ -57,9 +57,9 @@ class Reply:
         return self.answering.next
 
     @property
-    def may_call(self) -> bool:
-        """Whether a tool may be called now."""
-        return self.tools and not self.ids and self.how in ("answer", "speak")
+    def calls_now(self) -> Calls:
+        """Whether a tool may be called now: a call is the first of an answer."""
+        return self.calls if not self.ids else "no"
 
     @property
     def must_end(self) -> bool:

@@ -44,7 +44,7 @@ from omni.engine.protocol import (
     Unit,
 )
 from omni.model.sampling import Sampler
-from omni.script import OPENS, How
+from omni.script import OPENS, Calls, How
 
 PATIENCE = 5.0  # s that a push waits while the engine is behind
 SECONDS = 0.04  # of sound that a token stands for
@@ -254,10 +254,11 @@ class NativeSession:
             self.placed = was_placed
         how: How = "speak" if bundle.speaks and self.spec.speaks else "answer"
         sampling = replace(self.spec.sampling, seed=(self.spec.sampling.seed + 7919 * self.answers) % 2**63)
+        calls: Calls = "no" if not self.spec.tools else "must" if self.spec.must_call else "may"
         lane.tape.begin("answer")
         lane.reply = Reply(
             origin, how, bundle.script, bundle.special, bundle.text.decoder(), Sampler(sampling), self.spec.longest,
-            bool(self.spec.tools), lane.tape.length,
+            calls, lane.tape.length,
         )  # fmt: skip
         lane.tape.put(self.engine.embedding.ids([bundle.special[OPENS[how]]]))
         rate = bundle.codec.frame_rate if bundle.codec is not None else 1.0

@@ -15,7 +15,7 @@ from omni.engine.native.lane import Lane
 from omni.engine.native.rows import Row
 from omni.engine.native.slots import Slots
 from omni.model.cache import Cache
-from omni.script import CALL, END, MORE
+from omni.script import CALL, END, MORE, Calls
 
 LAST = 4  # tokens of a context that an answer leaves free: its ends
 
@@ -42,13 +42,16 @@ class Tick:
         special = bundle.special
         self.end = special[END]
         weight = self.model.embed.weight
-        # Added to the scores of text: nothing but words and the end; and where a tool may be called, a call.
+        # Added to the scores of text: nothing but words and the end; and where a tool may or must be called, a call.
         words = torch.zeros(self.model.spec.text, dtype=weight.dtype)
         words[[i for i in special.values() if i < len(words)]] = float("-inf")
         words[self.end] = 0
         calls = words.clone()
         calls[special[CALL]] = 0
-        self.legal = {False: words.to(weight.device), True: calls.to(weight.device)}
+        only = torch.full_like(words, float("-inf"))
+        only[special[CALL]] = 0
+        legal: dict[Calls, Tensor] = {"no": words, "may": calls, "must": only}
+        self.legal = {when: scores.to(weight.device) for when, scores in legal.items()}
         head = weight[: self.model.spec.text] if self.model.head is None else self.model.head.weight
         self.text = head.detach()  # [text ids, width]
         self.go_on = self.text[[special[MORE], self.end]]  # [2, width]
@@ -104,9 +107,8 @@ class Tick:
         if texts:
             mine = [replies[n] for n in texts]
             scores = self.scores(_rows(hidden, texts))  # [texts, ids]
-            scores += self.legal[False] if not any(r.may_call for r in mine) else torch.stack(
-                [self.legal[r.may_call] for r in mine]
-            )  # fmt: skip
+            now = [r.calls_now for r in mine]
+            scores += self.legal["no"] if now.count("no") == len(now) else torch.stack([self.legal[n] for n in now])
             ids |= zip(texts, choose_ids(scores, [r.sampler for r in mine]), strict=True)
         codes: dict[int, list[int]] = {}
         if sounds:

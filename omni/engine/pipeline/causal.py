@@ -38,7 +38,13 @@ class CausalModel:
         self._thread = ModelThread("causal")
 
     async def answer(
-        self, messages: Sequence[Message], tools: Sequence[Tool], sampling: Sampling, longest: int
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Tool],
+        sampling: Sampling,
+        longest: int,
+        *,
+        must_call: bool,  # noqa: ARG002 - how a call begins is the template's secret, so none can be forced
     ) -> AsyncGenerator[str | Call | Stopped, None]:
         """Stream the answer; a cancel stops the model at its next token."""
         parser = ToolText() if tools else None

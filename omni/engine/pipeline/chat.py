@@ -42,7 +42,7 @@ class ChatEndpoint:
         self._patience = float(patience)
 
     async def answer(
-        self, messages: Sequence[Message], tools: Sequence[Tool], sampling: Sampling, longest: int
+        self, messages: Sequence[Message], tools: Sequence[Tool], sampling: Sampling, longest: int, *, must_call: bool
     ) -> AsyncGenerator[str | Call | Stopped, None]:
         """Stream the answer. A call comes when it is complete."""
         body: dict[str, Any] = {
@@ -51,6 +51,7 @@ class ChatEndpoint:
         }  # fmt: skip
         if tools:
             body["tools"] = [as_function(tool) for tool in tools]
+            body["tool_choice"] = "required" if must_call else "auto"
         if sampling.top_k:  # not in the published interface, but vLLM and llama.cpp have them
             body["top_k"] = sampling.top_k
         if sampling.repetition != 1.0:

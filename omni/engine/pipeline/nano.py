@@ -14,7 +14,7 @@ from omni.engine.pipeline.stages import Call, Message, Samples, Stopped
 from omni.engine.pipeline.thread import ModelThread
 from omni.engine.protocol import SAMPLE_RATE, Tool
 from omni.sampling import Sampling
-from omni.script import ANSWER, CALL, END, RESULT, USER, call_of, system
+from omni.script import ANSWER, CALL, END, RESULT, USER, Calls, call_of, system
 from omni_tokenizers.sequence import Audio, Ids, Image
 from omni_tokenizers.sequence.parts import Part
 
@@ -83,10 +83,11 @@ class NanoWords:
         self._thread = ModelThread("nano-words")
 
     async def answer(
-        self, messages: Sequence[Message], tools: Sequence[Tool], sampling: Sampling, longest: int
+        self, messages: Sequence[Message], tools: Sequence[Tool], sampling: Sampling, longest: int, *, must_call: bool
     ) -> AsyncGenerator[str | Call | Stopped, None]:
         """Stream the answer; a cancel stops the model at its next token."""
-        stream = self._thread.stream(lambda stop: self._say(messages, tools, sampling, longest, stop))
+        calls: Calls = "no" if not tools else "must" if must_call else "may"
+        stream = self._thread.stream(lambda stop: self._say(messages, tools, sampling, longest, calls, stop))
         async with aclosing(stream) as pieces:
             async for piece in pieces:
                 yield piece
@@ -121,6 +122,7 @@ class NanoWords:
         tools: Sequence[Tool],
         sampling: Sampling,
         longest: int,
+        calls: Calls,
         stop: threading.Event,
     ) -> Iterator[str | Call | Stopped]:
         decoder, ids, calling = self.bundle.text.decoder(), 0, False
@@ -129,7 +131,7 @@ class NanoWords:
         longest = min(longest, self.bundle.model.spec.longest // 2)
         said = say(
             self.bundle, self.parts(messages, tools), "answer", longest=longest + 1, sampling=sampling,
-            calls=bool(tools), stopped=stop.is_set,
+            calls=calls, stopped=stop.is_set,
         )  # fmt: skip
         for word in said:
             assert isinstance(word, Word)

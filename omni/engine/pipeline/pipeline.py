@@ -122,7 +122,8 @@ class PipelineSession(AnsweringSession[Turn]):
                 await clauses.put(clause)
 
         first = True
-        pieces = self._engine.llm.answer(messages, self.spec.tools, self.spec.sampling, self.spec.longest)
+        spec = self.spec
+        pieces = self._engine.llm.answer(messages, spec.tools, spec.sampling, spec.longest, must_call=spec.must_call)
         try:
             async with aclosing(pieces):
                 async for piece in pieces:

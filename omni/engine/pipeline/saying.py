@@ -15,7 +15,7 @@ from omni.engine.answering import StageFailed
 from omni.model.live import Live
 from omni.model.sampling import Sampler
 from omni.sampling import GREEDY, Sampling
-from omni.script import CALL, END, MORE, OPENS, Answering, How
+from omni.script import CALL, END, MORE, OPENS, Answering, Calls, How
 from omni_tokenizers.sequence import Codes, Ids
 from omni_tokenizers.sequence.parts import Part
 
@@ -49,7 +49,7 @@ def say(
     *,
     longest: int,
     sampling: Sampling = GREEDY,
-    calls: bool = False,
+    calls: Calls = "no",
     stopped: Callable[[], bool] = lambda: False,
 ) -> Iterator[Word | Spoken]:
     """What the model says to these parts, until it ends or `longest` ids or frames were said."""
@@ -70,8 +70,9 @@ def say(
         with torch.no_grad():
             scores = model.text(hidden)
         if answering.next == "text":
-            allowed = (special[END], special[CALL]) if calls and not number else (special[END],)
-            chosen = sampler.choose(without(scores, special, allowed))
+            allowed = (special[END], special[CALL]) if calls == "may" and not number else (special[END],)
+            must = calls == "must" and not number
+            chosen = special[CALL] if must else sampler.choose(without(scores, special, allowed))
             answering.say("end" if chosen == special[END] else "call" if chosen == special[CALL] else "word")
             said: Part = Ids((chosen,))
             if chosen != special[END]:

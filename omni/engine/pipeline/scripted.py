@@ -65,15 +65,15 @@ class ScriptedModel:
     delay: float | str = 0.0  # s before each piece
     sees: bool = True
     asked: list[tuple[Message, ...]] = field(default_factory=list, init=False)
-    settings: list[tuple[tuple[Tool, ...], Sampling]] = field(default_factory=list, init=False)
+    settings: list[tuple[tuple[Tool, ...], Sampling, bool]] = field(default_factory=list, init=False)
     stopped: int = field(default=0, init=False)  # answers that somebody did not want to the end
 
     async def answer(
-        self, messages: Sequence[Message], tools: Sequence[Tool], sampling: Sampling, longest: int
+        self, messages: Sequence[Message], tools: Sequence[Tool], sampling: Sampling, longest: int, *, must_call: bool
     ) -> AsyncGenerator[str | Call | Stopped, None]:
         """The next reply, at most `longest` pieces of it."""
         self.asked.append(tuple(messages))
-        self.settings.append((tuple(tools), sampling))
+        self.settings.append((tuple(tools), sampling, must_call))
         replies = [self.replies] if isinstance(self.replies, str) else self.replies
         reply = replies[min(len(self.asked), len(replies)) - 1]
         pieces = [f"{word} " for word in reply.split()] if isinstance(reply, str) else reply

@@ -76,9 +76,9 @@ class TextModel(Protocol):
     sees: bool
 
     def answer(
-        self, messages: Sequence[Message], tools: Sequence[Tool], sampling: Sampling, longest: int
+        self, messages: Sequence[Message], tools: Sequence[Tool], sampling: Sampling, longest: int, *, must_call: bool
     ) -> AsyncGenerator[str | Call | Stopped, None]:
-        """The answer, piece by piece; calls of tools among it."""
+        """The answer, piece by piece; calls of tools among it, and nothing else where it must and can be made to."""
         ...
 
     async def close(self) -> None:

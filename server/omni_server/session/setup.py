@@ -61,7 +61,7 @@ class Setup:
     instructions: str = ""
     speaks: bool = True  # answers in speech; False: in text alone
     tools: tuple[Tool, ...] = ()
-    tool_choice: str = "auto"  # none, auto, required, or the name of the one tool to offer
+    tool_choice: str = "auto"  # none, auto, required, or the name of the one tool to call
     longest: int | None = None  # tokens of an answer; None: as long as the server lets
     sampling: Sampling = GREEDY
     turns: TurnTaking = field(default_factory=ServerVad)
@@ -87,6 +87,7 @@ class Setup:
             transcribes=self.transcribing is not None or self.only_transcribes,
             codes=self.codes_out,
             tools=tools,
+            must_call=bool(tools) and choice not in ("auto", "none"),
             sampling=self.sampling,
             longest=longest if limit is None else min(limit, longest),
         )
