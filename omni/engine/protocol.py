@@ -209,11 +209,35 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class Tokens:
+    """How many of each kind."""
+
+    text: int = 0
+    audio: int = 0
+    image: int = 0
+
+    @property
+    def total(self) -> int:
+        """All."""
+        return self.text + self.audio + self.image
+
+
+@dataclass(frozen=True)
+class Usage:
+    """The tokens of one answer."""
+
+    read: Tokens  # of the conversation before it
+    cached: Tokens  # of those, the ones that had been read when the answer was begun
+    said: Tokens  # its own, without its ends
+
+
+@dataclass(frozen=True)
 class Done:
     """The answer is over."""
 
     origin: Origin
     reason: Literal["stop", "length", "cancelled", "tool"] = "stop"
+    usage: Usage | None = field(default=None, compare=False)  # where the engine counts
 
 
 @dataclass(frozen=True)

@@ -36,11 +36,13 @@ from omni.engine.protocol import (
     SessionSpec,
     TextDelta,
     TextIn,
+    Tokens,
     Tool,
     ToolCall,
     Transcript,
     TurnPrediction,
     Unit,
+    Usage,
 )
 from omni.sampling import Sampling
 
@@ -80,8 +82,8 @@ def pack(thing: Unit | Event) -> tuple[dict[str, Any], Array | None]:
             array = value
         elif isinstance(value, Origin):
             out[name] = [value.response, value.epoch]
-        elif isinstance(value, SessionSpec):
-            out[name] = pack_spec(value)
+        elif isinstance(value, SessionSpec | Usage):
+            out[name] = asdict(value)
         else:
             out[name] = value
     return out, array
@@ -97,6 +99,8 @@ def unpack(packed: Mapping[str, Any], array: Array | None) -> Any:
         given["origin"] = Origin(*given["origin"])
     if "spec" in given:
         given["spec"] = unpack_spec(given["spec"])
+    if given.get("usage") is not None:
+        given["usage"] = Usage(**{part: Tokens(**counts) for part, counts in given["usage"].items()})
     if kind in ARRAYS:
         given[ARRAYS[kind]] = array
     return kind(**given)

@@ -28,6 +28,7 @@ from omni.engine.protocol import (
     ImageIn,
     SessionSpec,
     TextIn,
+    Tokens,
     Tool,
     Transcript,
 )
@@ -129,6 +130,18 @@ def check_against_offline(
     assert state.next == "over"
 
 
+def check_usage(bundle: Bundle, prompt: list[object], said: list[tuple[str, object]], done: Event) -> None:
+    """What was counted is what the tokenizers count."""
+    assert isinstance(done, Done)
+    assert done.usage is not None
+    counts = bundle.tokens.encode(prompt[:-1]).counts()
+    of_sound = counts["audio"] + counts.get("codec", 0)
+    assert done.usage.read == Tokens(text=counts["text"], audio=of_sound, image=counts["image"])
+    assert done.usage.cached.total <= done.usage.read.total
+    words = sum(kind == "text" and token != bundle.special[END] for kind, token in said)
+    assert done.usage.said == Tokens(text=words, audio=sum(kind == "frame" for kind, _ in said))
+
+
 def as_parts(said: list[tuple[str, object]]) -> list[object]:
     return [Codes(x[None]) if kind == "frame" else Ids((x,)) for kind, x in said]  # type: ignore[call-overload, index]
 
@@ -153,16 +166,19 @@ def test_what_came_in_pieces_is_answered_as_if_it_had_come_at_once(seed: int) ->
     async def main() -> None:
         engine = engine_of(bundle)
         session = await engine.open(SessionSpec(instructions="Be brief.", tools=(tool,), longest=8))
-        await turn_of(session, 1, *cut(one, 700, 701, 5000), ImageIn(seen), TextIn("how many?"))
+        events = await turn_of(session, 1, *cut(one, 700, 701, 5000), ImageIn(seen), TextIn("how many?"))
         prompt = [
             Special(SYSTEM), "Be brief.", Special(TOOL), "get_weather(city)", Special(END),
             Special(USER), Audio(one, SAMPLE_RATE), Image(seen), "how many?", Special(SPEAK),
         ]  # fmt: skip
         first = said_in_order(bundle, session)
         check_against_offline(bundle, prompt, first, tools=True, longest=8)
-        await turn_of(session, 2, *cut(two, 1, 4000))
+        check_usage(bundle, prompt, first, events[-1])
+        events = await turn_of(session, 2, *cut(two, 1, 4000))
         prompt += [*as_parts(first), Special(USER), Audio(two, SAMPLE_RATE), Special(SPEAK)]
-        check_against_offline(bundle, prompt, said_in_order(bundle, session), tools=True, longest=8)
+        second = said_in_order(bundle, session)
+        check_against_offline(bundle, prompt, second, tools=True, longest=8)
+        check_usage(bundle, prompt, second, events[-1])
         await engine.close()
 
     virtual_time.run(main())

@@ -1,6 +1,7 @@
 """An engine in a process of its own: the same rules, and what happens when the process is gone."""
 
 import asyncio
+import json
 import os
 import signal
 import time
@@ -31,9 +32,12 @@ from omni.engine.protocol import (
     SessionSpec,
     TextDelta,
     TextIn,
+    Tokens,
     Tool,
     ToolCall,
+    Usage,
 )  # fmt: skip
+from omni.engine.wire import pack, unpack
 from omni.sampling import Sampling
 from tests.omni.conformance import CASES, Subject, ask, name_of, origin, speech, until_end
 
@@ -66,6 +70,13 @@ def nothing_is_left_behind() -> Any:
 
 def run(main: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(main, 60))
+
+
+def test_the_count_of_an_answers_tokens_crosses_the_wire() -> None:
+    done = Done(origin(1), "stop", Usage(Tokens(3, 25, 64), Tokens(3, 20, 64), Tokens(4, 30)))
+    packed, _ = pack(done)
+    assert unpack(json.loads(json.dumps(packed)), None).usage == done.usage
+    assert unpack(pack(Done(origin(1)))[0], None).usage is None
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from omni.engine.protocol import Tokens, Usage
 from omni_server.dialects.dialect import NotServed, WireLimits
 from omni_server.dialects.realtime.sound import nearest, table
 from omni_server.dialects.realtime.wire import RealtimeDialect, RealtimeWire
@@ -182,6 +183,22 @@ def test_turn_taking_becomes_a_strategy() -> None:
         ({"type": "server_vad", "idle_timeout_ms": 6000}, ServerVad(idle_timeout_ms=6000)),
     ):
         assert read(heard(turn_detection=value)).setup.turns == wanted
+
+
+def test_a_response_says_what_it_took_in_tokens_where_the_engine_counts_them() -> None:
+    usage = Usage(Tokens(30, 50, 64), Tokens(30, 45, 64), Tokens(4, 20))
+    wire = dialect()
+    done = check(wire.write(events.ResponseDone(events.Answer("resp_1", "completed", usage=usage), None))[0])
+    assert done["response"]["usage"] == {
+        "total_tokens": 168, "input_tokens": 144, "output_tokens": 24,
+        "input_token_details": {
+            "text_tokens": 30, "audio_tokens": 50, "image_tokens": 64, "cached_tokens": 139,
+            "cached_tokens_details": {"text_tokens": 30, "audio_tokens": 45, "image_tokens": 64},
+        },
+        "output_token_details": {"text_tokens": 4, "audio_tokens": 20},
+    }  # fmt: skip
+    uncounted = check(wire.write(events.ResponseDone(events.Answer("resp_2", "completed"), None))[0])
+    assert uncounted["response"]["usage"] is None
 
 
 def test_a_transcription_session_shows_only_what_it_has() -> None:

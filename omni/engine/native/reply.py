@@ -9,13 +9,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from omni.engine.protocol import Done, Event, Failed, Origin, TextDelta, ToolCall
+from omni.engine.protocol import Done, Event, Failed, Origin, TextDelta, Tokens, ToolCall, Usage
 from omni.model.sampling import Sampler
 from omni.script import CALL, END, Answering, Calls, How, Script, call_of
 
 LONGEST_CALL = 512  # ids of a tool's call
 FRAMES_A_WORD = 25  # frames that speech may go on for each id of text, and 50 more: a second to an id is very slow
 FRAMES_MORE = 50
+NONE = Tokens()
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Reply:
     longest: int  # ids of text
     calls: Calls
     start: int  # on the tape: its opening token
+    read: Tokens = NONE  # of the conversation before it
+    cached: Tokens = NONE  # of those, the ones that had been read when it was begun
     answering: Answering = field(init=False)
     ids: list[int] = field(default_factory=list)  # of text, its end not counted
     frames: list[int] = field(default_factory=list)  # the place on the tape of each
@@ -161,4 +164,5 @@ class Reply:
                 reason: Literal["tool", "length", "stop"] = (
                     "tool" if self.calling else "length" if self.cut_short else "stop"
                 )
-                self.out.append(Done(self.origin, reason))
+                said = Tokens(text=len(self.ids), audio=len(self.frames))
+                self.out.append(Done(self.origin, reason, Usage(self.read, self.cached, said)))

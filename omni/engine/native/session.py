@@ -258,7 +258,7 @@ class NativeSession:
         lane.tape.begin("answer")
         lane.reply = Reply(
             origin, how, bundle.script, bundle.special, bundle.text.decoder(), Sampler(sampling), self.spec.longest,
-            calls, lane.tape.length,
+            calls, lane.tape.length, lane.tape.count(lane.tape.length), lane.tape.count(lane.tape.read),
         )  # fmt: skip
         lane.tape.put(self.engine.embedding.ids([bundle.special[OPENS[how]]]))
         rate = bundle.codec.frame_rate if bundle.codec is not None else 1.0

@@ -10,12 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from omni.engine.protocol import Tokens
 from omni_tokenizers.sequence import Span
 
 Kind = Literal["system", "user", "answer"]
+OF_TEXT, OF_AUDIO, OF_IMAGE = range(3)  # what a token stands for
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,10 @@ class Tape:
     pictures: list[tuple[int, int]] = field(default_factory=list)  # first token of each and the one after its last
     items: list[Item] = field(default_factory=list)
     sound: tuple[int, int] = (0, 0)  # the latest sound: its first token and the one after its last
+    stands_for: NDArray[np.uint8] = field(init=False)  # [capacity], what each token stands for
+
+    def __post_init__(self) -> None:
+        self.stands_for = np.zeros(self.capacity, np.uint8)
 
     @property
     def capacity(self) -> int:
@@ -88,8 +95,13 @@ class Tape:
         """What follows is a new item."""
         self.items.append(Item(kind, self.length))
 
-    def put(self, vectors: Tensor) -> None:
+    def count(self, upto: int) -> Tokens:
+        """Of the first so many tokens, how many stand for what."""
+        return Tokens(*np.bincount(self.stands_for[:upto], minlength=3).tolist())
+
+    def put(self, vectors: Tensor, stand_for: int = OF_TEXT) -> None:
         """More tokens, by their vectors [tokens, width]."""
+        self.stands_for[self.length : self.length + len(vectors)] = stand_for
         self.vectors[self.length : self.length + len(vectors)] = vectors
         self.length += len(vectors)
 
@@ -101,6 +113,8 @@ class Tape:
             self.sound = (first, self.length + piece.length)
         if piece.both_ways:
             self.pictures.append((self.length, self.length + piece.length))
+        kind = OF_AUDIO if piece.span.modality == "audio" else OF_IMAGE
+        self.stands_for[self.length : self.length + piece.length] = kind
         self.length += piece.length
 
     def fill(self, piece: Piece, vectors: Tensor) -> None:
@@ -137,6 +151,8 @@ class Tape:
             raise ValueError(f"{moved} more tokens do not fit into the {self.room} that are left")
         self.vectors[stop + moved : self.length + moved] = self.vectors[stop : self.length].clone()
         self.vectors[start : start + len(vectors)] = vectors
+        self.stands_for[stop + moved : self.length + moved] = self.stands_for[stop : self.length].copy()
+        self.stands_for[start : start + len(vectors)] = OF_TEXT
         self.length += moved
         self.read = min(self.read, start)
         self.waiting = deque(replace(p, at=p.at + moved) if p.at >= stop else p for p in self.waiting)

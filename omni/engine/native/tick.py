@@ -14,6 +14,7 @@ from omni.engine.native.embedding import Embedding
 from omni.engine.native.lane import Lane
 from omni.engine.native.rows import Row
 from omni.engine.native.slots import Slots
+from omni.engine.native.tape import OF_AUDIO
 from omni.model.cache import Cache
 from omni.script import CALL, END, MORE, Calls
 
@@ -132,7 +133,7 @@ class Tick:
             vectors = self.embedding.frames(list(codes.values()))
             for row, (n, frame) in enumerate(codes.items()):
                 at = lanes[n].tape.length
-                lanes[n].tape.put(vectors[row : row + 1])
+                lanes[n].tape.put(vectors[row : row + 1], OF_AUDIO)
                 replies[n].frame(frame, at)
         for lane in lanes:
             lane.owner.chosen()

@@ -17,6 +17,7 @@ from omni.engine.protocol import (
     TextDelta,
     ToolCall,
     Unit,
+    Usage,
 )
 from omni_server.latency.waterfall import waterfall
 from omni_server.session import events
@@ -149,12 +150,12 @@ class Answers:
             case Mark(stage=stage, time=time):
                 if stage in MARKS:
                     speaking.moments.setdefault(stage, time)
-            case Done(reason="length"):
-                self._end(speaking, "incomplete", reason="max_output_tokens")
-            case Done(reason="cancelled"):
-                self._end(speaking, "cancelled", reason="client_cancelled")
-            case Done():
-                self._end(speaking, "completed")
+            case Done(reason="length", usage=usage):
+                self._end(speaking, "incomplete", reason="max_output_tokens", usage=usage)
+            case Done(reason="cancelled", usage=usage):
+                self._end(speaking, "cancelled", reason="client_cancelled", usage=usage)
+            case Done(usage=usage):
+                self._end(speaking, "completed", usage=usage)
         if speaking.begun and speaking.thinking:
             speaking.thinking = False
             self.ground.say(Thinking(speaking.id, False))
@@ -292,11 +293,14 @@ class Answers:
             self.playback = Playback(item)
         self.playback.add(len(event.samples) / event.rate, now)
 
-    def _end(self, speaking: Speaking, status: Outcome, reason: str = "", code: str = "", message: str = "") -> None:
+    def _end(
+        self, speaking: Speaking, status: Outcome, reason: str = "", code: str = "", message: str = "",
+        usage: Usage | None = None,
+    ) -> None:  # fmt: skip
         ground = self.ground
         answer = Answer(
             speaking.id, status, (), speaking.aside, speaking.speaks, reason or None, code or None, message or None,
-            speaking.wishes.metadata, speaking.wishes.wire,
+            usage, speaking.wishes.metadata, speaking.wishes.wire,
         )  # fmt: skip
         if speaking is self.active:
             self.active = None

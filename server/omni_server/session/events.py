@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from omni.engine.protocol import Usage
 from omni_server.latency.waterfall import Waterfall
 from omni_server.session.items import Item
 from omni_server.session.setup import Setup
@@ -29,6 +30,7 @@ class Answer:
     reason: str | None = None  # turn_detected, client_cancelled, max_output_tokens
     code: str | None = None  # of a failure
     message: str | None = None
+    usage: Usage | None = None  # where the engine counts tokens
     metadata: Mapping[str, str] | None = None
     wire: Mapping[str, Any] = field(default_factory=dict)  # the dialect's own, of `Wishes`
 

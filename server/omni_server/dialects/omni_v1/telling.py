@@ -1,5 +1,6 @@
 """What a session says, as JSON. Sound and codes go in binary frames and are not here."""
 
+from dataclasses import asdict
 from typing import Any
 
 from omni_server.session import events as said
@@ -54,6 +55,7 @@ def told(event: said.Event) -> dict[str, Any] | None:
                 "error": None if answer.code is None else {"code": answer.code, "message": answer.message},
                 "output": [item_as_json(item) for item in answer.output],
                 "latency": None if waterfall is None else waterfall.as_json(),
+                "tokens": None if answer.usage is None else asdict(answer.usage),
                 **_metadata(answer),
             }
         case said.Measured(response=response, waterfall=waterfall) if waterfall is not None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from omni.engine.protocol import Tokens, Usage
 from omni_server.dialects.realtime.items import item_json
 from omni_server.dialects.realtime.session_object import shown
 from omni_server.dialects.realtime.sound import Format
@@ -63,9 +64,26 @@ def answer_json(
         "output_modalities": ["audio"] if answer.speaks else ["text"],
         "max_output_tokens": answer.wire.get("longest") or session["max_output_tokens"],
         "audio": {"output": {"format": sound.as_json(), "voice": answer.wire.get("voice") or output["voice"]}},
-        "usage": None,
+        "usage": None if answer.usage is None else usage_json(answer.usage),
         "metadata": metadata,
     }
+
+
+def usage_json(usage: Usage) -> dict[str, Any]:
+    """What a response took, in tokens."""
+    return {
+        "total_tokens": usage.read.total + usage.said.total,
+        "input_tokens": usage.read.total,
+        "output_tokens": usage.said.total,
+        "input_token_details": {
+            **_tokens(usage.read), "cached_tokens": usage.cached.total, "cached_tokens_details": _tokens(usage.cached),
+        },
+        "output_token_details": {"text_tokens": usage.said.text, "audio_tokens": usage.said.audio},
+    }  # fmt: skip
+
+
+def _tokens(tokens: Tokens) -> dict[str, int]:
+    return {"text_tokens": tokens.text, "audio_tokens": tokens.audio, "image_tokens": tokens.image}
 
 
 def pieces(event: AudioDelta) -> Iterator[Any]:
