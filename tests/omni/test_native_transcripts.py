@@ -10,7 +10,18 @@ from omni.engine.clock import LoopClock
 from omni.engine.native.engine import NativeEngine
 from omni.engine.native.session import NativeSession
 from omni.engine.native.transcripts import SKETCH, Branch
-from omni.engine.protocol import AudioIn, Begin, Discard, EndOfTurn, Event, SessionSpec, TextDelta, TextIn, Transcript
+from omni.engine.protocol import (
+    AudioIn,
+    Begin,
+    Cancel,
+    Discard,
+    EndOfTurn,
+    Event,
+    SessionSpec,
+    TextDelta,
+    TextIn,
+    Transcript,
+)
 from omni.model.reach import Reach
 from omni.script import END, TRANSCRIBE
 from tests import virtual_time
@@ -115,7 +126,7 @@ def test_a_sketch_is_what_the_model_writes_down_of_what_it_has_read(seed: int) -
 
 
 @pytest.mark.parametrize("moment", np.linspace(SKETCH * SECONDS_A_TOKEN, 2 * SKETCH * SECONDS_A_TOKEN, 3))
-@pytest.mark.parametrize("what", ["discard", "begin", "end", "close"])
+@pytest.mark.parametrize("what", ["discard", "begin", "end", "end, cancel", "close"])
 def test_a_sketch_goes_with_its_turn(moment: float, what: str) -> None:
     bundle = planted(heard="abcdeghijkl")
 
@@ -126,10 +137,11 @@ def test_a_sketch_goes_with_its_turn(moment: float, what: str) -> None:
         if what == "close":
             await session.close()
         else:
-            unit = {"discard": Discard(), "begin": Begin(origin(1)), "end": EndOfTurn(origin(1))}[what]
-            await session.push(unit)
+            units = {"discard": Discard(), "begin": Begin(origin(1)), "end": EndOfTurn(origin(1)), "cancel": Cancel()}
+            for name in what.split(", "):
+                await session.push(units[name])
             found = words_of(await until_quiet(session, QUIET))
-            assert found == [Transcript("abcdeghijkl", final=True)] * (what == "end")
+            assert found == [Transcript("abcdeghijkl", final=True)] * what.startswith("end")
         await talk(other, 2.0)
         assert words_of(await until_quiet(other, QUIET)) == [Transcript("abcdeghijkl")], "the others go on"
         assert writers(engine) == [None]

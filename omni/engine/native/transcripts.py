@@ -44,7 +44,6 @@ class Branch:
 
     def __init__(self, wanted: Wanted, slot: int, engine: "NativeEngine") -> None:
         self.session = wanted.session
-        self.upto = wanted.upto
         self.engine = engine
         self.lane: Lane = engine.slots.give(slot, self)
         tape, source = self.lane.tape, wanted.session.lane
@@ -79,9 +78,18 @@ class Branch:
 class Sketch(Branch):
     """What a turn that still goes on sounds like so far. The model finishes what was cut off, often wrongly."""
 
+    def __init__(self, wanted: Wanted, slot: int, engine: "NativeEngine") -> None:
+        super().__init__(wanted, slot, engine)
+        self.turn = wanted.session.turn
+
+    @property
+    def stale(self) -> bool:
+        """Whether the turn is over, or may be."""
+        return self.session.turn is not self.turn or self.session.lane.reply is not None
+
     def chosen(self) -> None:
         """Another id; at the end, what the sketch before says too is told."""
-        reply, turn = self.lane.reply, self.session.turn
+        reply, turn = self.lane.reply, self.turn
         assert reply is not None
         if reply.over:
             sure = in_common(turn.sketch, reply.text)
@@ -132,9 +140,6 @@ class Transcripts:
         for wanted in self.waiting:
             if wanted.session is session and start < wanted.upto:
                 wanted.intact = False
-        sketch = self.sketch
-        if sketch is not None and sketch.session is session and start < sketch.upto:
-            self.end(sketch)
 
     @property
     def sketch(self) -> Sketch | None:
@@ -146,7 +151,7 @@ class Transcripts:
         for branch in [b for b in self.branches if b.lane.reply is not None and b.lane.reply.over]:
             branch.chosen()  # nobody had read the events
         sketch = self.sketch
-        if sketch is not None and (self.waiting or sketch.session.lane.reply is not None):
+        if sketch is not None and (self.waiting or sketch.stale):
             self.end(sketch)
         for wanted in list(self.waiting):
             slot = self.engine.slots.free(self.slots)
