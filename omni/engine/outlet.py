@@ -22,6 +22,7 @@ from omni.engine.protocol import (
     Transcript,
     TurnPrediction,
 )
+from omni.engine.reader import Reader
 
 CAPACITY = 128  # events; 40 ms of audio each, 5 s ahead of the reader
 
@@ -41,7 +42,7 @@ class Outlet(AsyncIterator[Event]):
     _ended: bool = field(default=False, init=False)
     _held: deque[Event] = field(default_factory=deque, init=False)
     _queue: deque[Event] = field(default_factory=deque, init=False)
-    _reader: asyncio.Future[None] | None = field(default=None, init=False)
+    _reader: Reader = field(default_factory=Reader, init=False)
     _room: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     # Responses
@@ -171,13 +172,7 @@ class Outlet(AsyncIterator[Event]):
         while not self._queue:
             if self._ended:
                 raise StopAsyncIteration
-            if self._reader is not None:
-                raise RuntimeError("the events of a session have one reader, and somebody is reading them already")
-            self._reader = asyncio.get_running_loop().create_future()
-            try:
-                await self._reader
-            finally:
-                self._reader = None
+            await self._reader.wait()
         event = self._queue.popleft()
         self._room.set()
         self.taken(1)
@@ -219,8 +214,7 @@ class Outlet(AsyncIterator[Event]):
         self._room.set()
 
     def _wake(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
+        self._reader.wake()
         if self._ended:
             self._room.set()
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from omni.engine.reader import Reader
 from omni_server.session.events import AudioDelta, CodesDelta, Event, TextDelta
 
 SMALL = 200  # bytes that an event without sound counts
@@ -45,7 +46,7 @@ class Outbox(AsyncIterator[Event]):
     straight: Straight | None = field(default=None, init=False)
     waiting: int = field(default=0, init=False)  # bytes
     _events: deque[Event] = field(default_factory=deque, init=False)
-    _reader: asyncio.Future[None] | None = field(default=None, init=False)
+    _reader: Reader = field(default_factory=Reader, init=False)
     _taken: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _closed: bool = field(default=False, init=False)
 
@@ -59,7 +60,7 @@ class Outbox(AsyncIterator[Event]):
             return
         self._events.append(event)
         self.waiting += weight(event)
-        self._wake()
+        self._reader.wake()
 
     def drop_audio(self, response: str) -> float:
         """Forget the sound of a response that has not left; says how many seconds that was."""
@@ -91,24 +92,14 @@ class Outbox(AsyncIterator[Event]):
         """Nothing more comes; what waits can still be read."""
         self._closed = True
         self._taken.set()
-        self._wake()
+        self._reader.wake()
 
     async def __anext__(self) -> Event:
         while not self._events:
             if self._closed:
                 raise StopAsyncIteration
-            if self._reader is not None:
-                raise RuntimeError("the events of a session have one reader, and somebody is reading them already")
-            self._reader = asyncio.get_running_loop().create_future()
-            try:
-                await self._reader
-            finally:
-                self._reader = None
+            await self._reader.wait()
         event = self._events.popleft()
         self.waiting -= weight(event)
         self._taken.set()
         return self.leaving(event)
-
-    def _wake(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
