@@ -157,6 +157,9 @@ class Transcript:
     final: bool = False
 
 
+SURE = 0.8  # the probability from which a turn is taken to be over: chosen on nano's development questions
+
+
 @dataclass(frozen=True)
 class TurnPrediction:
     """How probable it is that the user's turn is over, after `at` seconds of audio."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from omni.bundle import Bundle
+from omni.engine.protocol import SURE
 from omni.train.asking import Answer, Asked, Question, ask, over
 from omni.train.codec.scores import wrong_words
 from omni.train.dialogue import Split
@@ -160,7 +161,7 @@ def _turns(bundle: Bundle, measure: Measure, asked: list[Question], marks: Marks
         sounds.append(Frames("audio", encoded.arrays["values"].reshape(-1, encoded.arrays["values"].shape[-1])))
     in_time = pauses = false = 0
     for question, scores in zip(asked, over(bundle, sounds), strict=True):
-        fired = [(token + 1) * TOKEN for token, score in enumerate(scores.tolist()) if score > 0.5]
+        fired = [(token + 1) * TOKEN for token, score in enumerate(scores.tolist()) if score >= SURE]
         found = [moment for moment in fired if moment >= question.end]
         early = [moment for moment in fired if moment < question.end]
         ok = bool(found) and found[0] <= question.end + FOUND and not early

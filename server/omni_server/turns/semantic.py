@@ -1,5 +1,6 @@
 """The turn is over when the engine thinks so: the surer it is, the shorter the silence that has to follow."""
 
+from omni.engine.protocol import SURE
 from omni_server.session.setup import Eagerness, SemanticVad
 from omni_server.turns.detector import WINDOW
 from omni_server.turns.strategy import Likely, Resumed, Started, Stopped, Verdict
@@ -11,7 +12,6 @@ LONGEST: dict[Eagerness, int] = {"low": 8_000, "medium": 4_000, "auto": 4_000, "
 SHORTEST: dict[Eagerness, int] = {"low": 320, "medium": 160, "auto": 160, "high": 64}  # ms, when the engine is sure
 UNKNOWN = 0.43  # taken where the engine says nothing: 710 ms of silence at medium
 LIKELY = 0.4  # from here on an answer is prepared, after half of the silence that would end the turn
-SURE = 0.8  # no prediction is surer
 
 
 def patience(probability: float, eagerness: Eagerness) -> int:
