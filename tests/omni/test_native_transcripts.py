@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from omni.engine.clock import LoopClock
+from omni.engine.native.admission import FEWEST
 from omni.engine.native.engine import NativeEngine
 from omni.engine.native.session import NativeSession
 from omni.engine.native.transcripts import SKETCH, Branch
@@ -145,6 +146,22 @@ def test_a_sketch_goes_with_its_turn(moment: float, what: str) -> None:
         await talk(other, 2.0)
         assert words_of(await until_quiet(other, QUIET)) == [Transcript("abcdeghijkl")], "the others go on"
         assert writers(engine) == [None]
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+def test_a_busy_engine_sketches_nothing_and_writes_down_what_was_said() -> None:
+    bundle = planted(heard="big hat?")
+
+    async def main() -> None:
+        session = await (engine := engine_of(bundle)).open(SessionSpec())
+        for _ in range(FEWEST):
+            engine.times.add(2, 0.6 * engine.budget)
+        await talk(session, 3.0)
+        assert not words_of(await until_quiet(session, QUIET))
+        await session.push(EndOfTurn(origin(1)))
+        assert words_of(await until_quiet(session, QUIET)) == [Transcript("big hat?", final=True)]
         await engine.close()
 
     virtual_time.run(main())

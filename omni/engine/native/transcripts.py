@@ -166,14 +166,16 @@ class Transcripts:
 
     def _sketch(self) -> None:
         """Begin a sketch of the turn that has grown the most since its last one, if any has grown enough."""
-        slot = self.engine.slots.free(self.slots)
-        session = max(self.engine.open_sessions, key=lambda s: s.grown, default=None)
+        engine, slot = self.engine, self.engine.slots.free(self.slots)
+        session = max(engine.open_sessions, key=lambda s: s.grown, default=None)
         if slot is None or session is None or session.grown < SKETCH:
             return
+        if not engine.times.fits(len(engine.open_sessions) + len(self.branches) + 1, engine.budget / 2):
+            return  # who is answered comes first
         tape, turn = session.lane.tape, session.turn
         turn.sketched += session.grown
         wanted = Wanted(session, tape.read, turn.tokens, tape.vectors[: tape.read])
-        self.branches.append(Sketch(wanted, slot, self.engine))
+        self.branches.append(Sketch(wanted, slot, engine))
 
     def end(self, branch: Branch) -> None:
         """It is written."""
