@@ -72,6 +72,25 @@ def test_the_words_of_a_turn_come_once_and_do_not_wait_for_the_answer_nor_it_for
     virtual_time.run(main())
 
 
+@pytest.mark.parametrize("begun", [True, False])
+def test_the_end_of_a_short_answer_follows_the_words_it_answers(begun: bool) -> None:
+    bundle = planted("c", frames=1, heard="abdeghijkl")
+
+    async def main() -> None:
+        session = await (engine := engine_of(bundle)).open(SessionSpec())
+        await talk(session, 0.3)
+        if begun:
+            await session.push(Begin(origin(1)))
+            assert not words_of(await until_quiet(session, QUIET)), "nothing of what is only begun"
+        await session.push(EndOfTurn(origin(1)))
+        events = await until_end(session, origin(1))
+        assert words_of(events) == [Transcript("abdeghijkl", final=True)]
+        assert "".join(event.text for event in events if isinstance(event, TextDelta)) == "c"
+        await engine.close()
+
+    virtual_time.run(main())
+
+
 @pytest.mark.parametrize("wanted", [True, False])
 def test_words_in_which_two_sketches_agree_come_while_the_user_still_speaks(wanted: bool) -> None:
     bundle = planted(heard="big hat?")

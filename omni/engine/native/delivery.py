@@ -12,7 +12,7 @@ from omni.engine.native.pace import Pace
 from omni.engine.native.reply import Frame, Reply
 from omni.engine.native.voice import MOST, Samples, Speech, Voice
 from omni.engine.outlet import Outlet
-from omni.engine.protocol import AudioOut, CodesOut, Event, Failed, Mark, Origin, Stage, TextDelta
+from omni.engine.protocol import AudioOut, CodesOut, Done, Event, Failed, Mark, Origin, Stage, TextDelta
 
 
 @dataclass
@@ -28,6 +28,7 @@ class Delivery:
     wake: Callable[[], None]  # the loop, when sound has come
     failed: Callable[[], None]  # told when the codec could not do its work
     codes: bool = False  # they leave too
+    words_wait: Callable[[], bool] = lambda: False  # whether the user's words are still to come: the end follows them
     speech: Speech | None = None
     decoding: bool = False
     dropped: bool = False  # nobody wants it any more
@@ -42,6 +43,8 @@ class Delivery:
                 if not self.mark("first_codes"):
                     break
                 self._decode()
+            elif isinstance(head, Done) and self.words_wait():
+                break
             elif self._offer(head):
                 out.popleft()
             else:

@@ -166,6 +166,10 @@ class NativeEngine:
         """Write down the last turn of so many tokens, which ends there on the tape."""
         self.transcripts.want(session, upto, turn)
 
+    def writes(self, session: NativeSession) -> bool:
+        """Whether a turn of it is still being written down."""
+        return self.transcripts.waits(session)
+
     def moved(self, session: NativeSession, start: int) -> None:
         """A tape changed from there on."""
         self.transcripts.moved(session, start)

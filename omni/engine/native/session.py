@@ -71,6 +71,10 @@ class Engine(Protocol):
         """Write down the last turn of so many tokens, which ends there on the tape."""
         ...
 
+    def writes(self, session: "NativeSession") -> bool:
+        """Whether a turn of it is still being written down."""
+        ...
+
     def moved(self, session: "NativeSession", start: int) -> None:
         """The tape changed from there on."""
         ...
@@ -265,7 +269,7 @@ class NativeSession:
         engine = self.engine
         self.delivery = Delivery(
             lane.reply, origin, Pace(rate), self.outlet, engine.voice, engine.clock, engine.wake, self._codec_failed,
-            self.spec.codes,
+            self.spec.codes, self._words_wait,
         )  # fmt: skip
         if not begun:
             self._settle()
@@ -454,6 +458,12 @@ class NativeSession:
         if self.delivery is not None:
             self.delivery.dropped = True
             self.delivery = None
+
+    def _words_wait(self) -> bool:
+        """Whether the words of the turn that is answered are still to come; those of one that may go on are."""
+        if self.lane.bookmark is None:
+            return self.engine.writes(self)
+        return self.spec.transcribes and self.forked is not None and self.forked.heard > 0
 
     def _codec_failed(self) -> None:
         self._cancel(None)

@@ -141,6 +141,11 @@ class Transcripts:
             if wanted.session is session and start < wanted.upto:
                 wanted.intact = False
 
+    def waits(self, session: "NativeSession") -> bool:
+        """Whether a turn of this session that is over is not written down yet."""
+        written = [b.session for b in self.branches if not isinstance(b, Sketch)]
+        return session in written or session in (wanted.session for wanted in self.waiting)
+
     @property
     def sketch(self) -> Sketch | None:
         """The one that is being made."""
