@@ -175,10 +175,10 @@ class Transcripts:
         session = max(engine.open_sessions, key=lambda s: s.grown, default=None)
         if slot is None or session is None or session.grown < SKETCH:
             return
+        tape, turn = session.lane.tape, session.turn
+        turn.sketched += session.grown  # also where there is no time: the next look is 0.4 s of sound later
         if not engine.times.fits(len(engine.open_sessions) + len(self.branches) + 1, engine.budget / 2):
             return  # who is answered comes first
-        tape, turn = session.lane.tape, session.turn
-        turn.sketched += session.grown
         wanted = Wanted(session, tape.read, turn.tokens, tape.vectors[: tape.read])
         self.branches.append(Sketch(wanted, slot, engine))
 
