@@ -1,7 +1,7 @@
 """How a conversation is written as one sequence, and what an answer may say next.
 
     <|system|> Be brief. <|tool|> get_weather(city) <|end|>
-    <|user|> ♪♪♪♪♪♪ ▦▦▦▦ how many?  <|speak|> four words of text, sixteen frames of speech, … <|end|> frames … <|end|>
+    <|user|> ♪♪♪♪♪♪ ▦▦▦▦ how many?  <|speak|> four ♫♫♫♫♫♫♫♫♫ <|end|> of ♫♫♫ <|end|> them ♫♫♫♫♫♫♫ <|end|> <|end|>
     <|user|> ♪♪♪♪ <|call|> …
 
 A turn of the user is text, pictures and sound in the order in which they came. A token that says how to answer closes
@@ -21,7 +21,7 @@ RESULT = "<|result|>"  # what a tool gave back follows; it stands like a turn of
 ANSWER = "<|answer|>"  # answer in text
 SPEAK = "<|speak|>"  # answer in text and speech by turns
 TRANSCRIBE = "<|transcribe|>"  # write down what was heard
-READ = "<|read|>"  # say what was written, in speech alone
+READ = "<|read|>"  # read out what was written: the text of the answer is given
 CALL = "<|call|>"  # as the first of an answer: a tool is called, its JSON follows
 MORE = "<|more|>"  # never in a sequence: the choice of another frame, against END
 END = "<|end|>"  # of the text of an answer; of its speech; of the system's part
@@ -29,32 +29,55 @@ SPECIALS = (SYSTEM, TOOL, USER, RESULT, ANSWER, SPEAK, TRANSCRIBE, READ, CALL, M
 
 How = Literal["answer", "speak", "transcribe", "read"]
 OPENS: dict[How, str] = {"answer": ANSWER, "speak": SPEAK, "transcribe": TRANSCRIBE, "read": READ}
-Next = Literal["text", "frame", "over"]
+Next = Literal["text", "either", "frame", "over"]
+Woven = Literal["text", "frame", "stop"]
 Calls = Literal["no", "may", "must"]  # whether an answer is a call of a tool
 
 
 @dataclass(frozen=True)
 class Script:
-    """How text and speech take turns in a spoken answer. Text leads, since a word is longer to hear than to read."""
+    """How text and speech take turns in a spoken answer.
 
-    text: int = 4  # ids in a run of text
-    frames: int = 16  # frames in a run of speech, while there is text to come
+    Word by word, the model says the ids of a word and then what it sounds like, which END closes; so it always knows
+    where in the text it is. Or by runs that have a length: text leads, and END closes all of the speech.
+    """
+
+    text: int = 0  # ids in a run of text; 0: word by word
+    frames: int = 0  # frames in a run of speech, while there is text to come
+
+    def __post_init__(self) -> None:
+        if min(self.text, self.frames) < 0 or (self.text > 0) != (self.frames > 0):
+            raise ValueError(
+                f"runs of {self.text} ids and {self.frames} frames cannot be: both are 0, word by word, or neither"
+            )
+
+    @property
+    def by_words(self) -> bool:
+        """Whether speech stands behind the word that it says."""
+        return not self.text
+
+    @property
+    def steps(self) -> float:
+        """Steps of the model for each frame of speech; word by word about one more for every four frames."""
+        return 1 + (0.25 if self.by_words else self.text / self.frames)
 
 
 @dataclass
 class Answering:
     """Where an answer stands: what may come next. One object for every answer, told of all that is said.
 
-    >>> answer = Answering(Script(text=1, frames=2), "speak")
+    >>> answer = Answering(Script(), "speak")
     >>> said = []
     >>> while answer.next != "over":
     ...     said.append(answer.next)
     ...     if answer.next == "text":
     ...         answer.say("word" if said.count("text") < 3 else "end")
+    ...     elif len(said) % 4:
+    ...         answer.frame()
     ...     else:
-    ...         answer.frame() if said.count("frame") < 6 else answer.stop()
+    ...         answer.stop()
     >>> " ".join(said)
-    'text frame frame text frame frame text frame frame'
+    'text either frame frame text either frame frame text'
     """
 
     script: Script
@@ -63,77 +86,82 @@ class Answering:
     text_over: bool = field(init=False)
     frames_over: bool = field(init=False)
     ids: int = field(default=0, init=False)  # of text that were said, the end not counted
-    run: int = field(default=0, init=False)  # ids or frames in the run that goes on
+    run: int = field(default=0, init=False)  # tokens of the kind that was said last
 
     def __post_init__(self) -> None:
-        self.text_over = self.how == "read"
+        self.text_over = self.how == "read" and not self.script.by_words
         self.frames_over = self.how in ("answer", "transcribe")
         self.next = "frame" if self.text_over else "text"
 
     def say(self, what: Literal["word", "call", "end"]) -> None:
         """An id of text was said: one of a word, the beginning of a call, or the end of the text."""
-        if self.next != "text":
+        if self.next not in ("text", "either"):
             raise ValueError(f"an id of text is said and {self.next} was next")
         if what == "call":
             self.frames_over = True  # a call is never spoken
         if what == "end":
             self.text_over = True
-            if self.ids == 0:
-                self.frames_over = True  # nothing to say
+            if self.ids == 0 or self.script.by_words:
+                self.frames_over = True  # nothing to say, or all of it was said
         else:
             self.ids += 1
-            self.run += 1
-        self._go_on()
+        self._go_on("text")
 
     def frame(self) -> None:
         """A frame of speech was said."""
-        if self.next != "frame":
+        if self.next not in ("frame", "either"):
             raise ValueError(f"a frame is said and {self.next} was next")
-        self.run += 1
-        self._go_on()
+        self._go_on("frame")
 
     def stop(self) -> None:
-        """END was said where a frame was next: there is no more speech."""
+        """END was said where a frame was next: there is no more speech, of this word or of all."""
         if self.next != "frame":
             raise ValueError(f"the speech is ended and {self.next} was next")
-        self.frames_over = True
-        self._go_on()
+        self.frames_over = not self.script.by_words
+        self._go_on("stop")
 
-    def _go_on(self) -> None:
-        before = self.next
-        if self.text_over and self.frames_over:
-            self.next = "over"
-        elif self.text_over or self.frames_over:
-            self.next = "frame" if self.text_over else "text"
-        elif self.run >= (self.script.text if before == "text" else self.script.frames):
-            self.next = "frame" if before == "text" else "text"
-        if self.next != before:
-            self.run = 0
+    def _go_on(self, said: Woven) -> None:
+        self.run += 1
+        if self.text_over or self.frames_over:
+            following: Next = "over" if self.text_over and self.frames_over else "frame" if self.text_over else "text"
+        elif self.script.by_words:
+            following = "either" if said == "text" else "frame" if said == "frame" else "text"
+        elif self.run < (self.script.text if said == "text" else self.script.frames):
+            following = self.next
+        else:
+            following = "frame" if said == "text" else "text"
+        if following != self.next:
+            self.next, self.run = following, 0
 
 
-def weave(script: Script, how: How, ids: Sequence[int], frames: int, *, call: bool = False) -> list[tuple[Next, int]]:
-    """The order of a whole answer of these text ids and so many frames: what each token is, and which of its kind.
+def weave(
+    script: Script, how: How, ids: Sequence[int], frames: Sequence[int] = (), *, call: bool = False
+) -> list[tuple[Woven, int]]:
+    """The order of a whole answer of these text ids, with so many frames for each: what each token is, and which.
 
-    The ends are in it: ("text", len(ids)) is the end of the text, ("frame", frames) that of the speech.
+    The ends are in it: ("text", len(ids)) is the end of the text, "stop" one of speech.
 
-    >>> weave(Script(text=2, frames=2), "speak", [7, 8, 9], 3)
-    [('text', 0), ('text', 1), ('frame', 0), ('frame', 1), ('text', 2), ('text', 3), ('frame', 2), ('frame', 3)]
+    >>> weave(Script(), "speak", [7, 8, 9], [0, 2, 1])[:6]
+    [('text', 0), ('text', 1), ('frame', 0), ('frame', 1), ('stop', 2), ('text', 2)]
+    >>> weave(Script(text=2, frames=2), "speak", [7, 8, 9], [2, 1, 0])  # what counts here is how many there are in all
+    [('text', 0), ('text', 1), ('frame', 0), ('frame', 1), ('text', 2), ('text', 3), ('frame', 2), ('stop', 3)]
     """
     state = Answering(script, how)
-    order: list[tuple[Next, int]] = []
+    order: list[tuple[Woven, int]] = []
     said = spoken = 0
     while state.next != "over":
-        if state.next == "text":
+        due = spoken < sum(frames[:said] if script.by_words else frames)
+        if state.next == "text" or (state.next == "either" and not due):
             order.append(("text", said))
             state.say("end" if said == len(ids) else "call" if call and said == 0 else "word")
             said += 1
-        else:
+        elif due:
             order.append(("frame", spoken))
-            if spoken == frames:
-                state.stop()
-            else:
-                state.frame()
+            state.frame()
             spoken += 1
+        else:
+            order.append(("stop", spoken))
+            state.stop()
     return order
 
 

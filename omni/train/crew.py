@@ -54,14 +54,13 @@ class Crew:
         return answers
 
     def add_gradients(self) -> None:
-        """Add what the helpers found to the gradients of the caller."""
-        own = parameters(self.shared.modules)
-        for found in self.shared.gradients:
-            at = 0
-            for p in own:
-                piece = found[at : at + p.numel()].view_as(p)
-                p.grad = piece.clone() if p.grad is None else p.grad.add_(piece)
-                at += p.numel()
+        """Add what the helpers found to the gradients of the caller; a weight that nobody used has zeros."""
+        at = 0
+        for p in parameters(self.shared.modules):
+            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+            for found in self.shared.gradients:
+                p.grad += found[at : at + p.numel()].view_as(p)
+            at += p.numel()
 
     def close(self) -> None:
         """End the helpers."""

@@ -42,6 +42,7 @@ class Dialogue:
     turns: tuple[Turn, ...]
     key: str  # the combination that must not be in two splits, for instance "7+5"
     tools: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()  # the keys of what is asked on the way: none that is held out comes in training
 
 
 def split_of(key: str, *, dev: float = 0.05, test: float = 0.1) -> Split:

@@ -5,8 +5,10 @@ one global state, so this module does too: one voice speaks at a time in a proce
 """
 
 import ctypes
+import itertools
 from dataclasses import dataclass
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from omni_tokenizers.optional import need
 
 SYNCHRONOUS = 2  # samples come to the callback before the call returns, none go to a sound card
 UTF8 = 1
+LAST_EVENT, WORD_EVENT = 0, 1  # espeak_EVENT_TYPE
 RATE, VOLUME, PITCH, RANGE = 1, 2, 3, 4  # espeak_PARAMETER
 
 # The accents of English that espeak-ng has. A variant stands for a speaker; these have no clear voice and are left out.
@@ -40,25 +43,49 @@ class Voice:
         return f"{self.accent}+{self.variant}"
 
 
+class _Event(ctypes.Structure):
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("identifier", ctypes.c_uint),
+        ("letter", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("milliseconds", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user", ctypes.c_void_p),
+        ("name", ctypes.c_char * 8),
+    )
+
+
+@dataclass
+class _Said:
+    """What the library said since it was asked: samples, and where words begin as (letter, seconds)."""
+
+    samples: list[NDArray[np.int16]]
+    words: list[tuple[int, float]]
+
+
 @cache
-def _library() -> tuple[Any, int, list[NDArray[np.int16]], Any]:
-    """The library, its sample rate, the list that samples are collected in, and the callback that must stay alive."""
+def _library() -> tuple[Any, int, _Said, Any]:
+    """The library, its sample rate, what it says, and the callback that must stay alive."""
     wheel = need("espeakng_loader", extra="train", use="speaking with espeak-ng")
     library = ctypes.CDLL(str(wheel.get_library_path()))
     rate = library.espeak_Initialize(SYNCHRONOUS, 0, str(wheel.get_data_path()).encode(), 0)
     if rate <= 0:
         raise RuntimeError(f"espeak-ng did not start (code {rate}): reinstall espeakng-loader")
-    collected: list[NDArray[np.int16]] = []
-    callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+    said = _Said([], [])
+    callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
 
-    def take(samples: Any, count: int, _events: Any) -> int:
+    def take(samples: Any, count: int, events: Any) -> int:
         if samples and count > 0:
-            collected.append(np.ctypeslib.as_array(samples, (count,)).copy())
+            said.samples.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        for event in takewhile(lambda event: event.type != LAST_EVENT, (events[i] for i in itertools.count())):
+            if event.type == WORD_EVENT:
+                said.words.append((event.letter - 1, event.milliseconds / 1000))
         return 0
 
     kept = callback(take)
     library.espeak_SetSynthCallback(kept)
-    return library, rate, collected, kept
+    return library, rate, said, kept
 
 
 @cache
@@ -76,16 +103,29 @@ def speak(text: str, voice: Voice) -> tuple[NDArray[np.float32], int]:
     >>> rate, bool(0.2 < len(samples) / rate < 2)
     (22050, True)
     """
-    library, rate, collected, _ = _library()
+    samples, rate, _ = timed(text, voice)
+    return samples, rate
+
+
+def timed(text: str, voice: Voice) -> tuple[NDArray[np.float32], int, list[tuple[int, float]]]:
+    """The text in this voice: samples, their rate in Hz, and the letter and the second with which each word begins.
+
+    Words that are said as one, as in "of a", begin once.
+
+    >>> [letter for letter, _ in timed("Two plus two.", Voice())[2]]
+    [0, 4, 9]
+    """
+    library, rate, said, _ = _library()
     if library.espeak_SetVoiceByName(voice.name.encode()) != 0:
         raise ValueError(f"espeak-ng has no voice {voice.name!r}: accents are {', '.join(ACCENTS)}")
     library.espeak_SetParameter(RATE, voice.words_per_minute, 0)
     library.espeak_SetParameter(PITCH, voice.pitch, 0)
     library.espeak_SetParameter(RANGE, voice.pitch_range, 0)
-    collected.clear()
+    said.samples.clear()
+    said.words.clear()
     spoken = text.encode()
-    if library.espeak_Synth(spoken, len(spoken) + 1, 0, 1, 0, UTF8, None, None) != 0 or not collected:
+    if library.espeak_Synth(spoken, len(spoken) + 1, 0, 1, 0, UTF8, None, None) != 0 or not said.samples:
         raise RuntimeError(f"espeak-ng said nothing for {text!r}")
-    samples = np.concatenate(collected)
-    collected.clear()
-    return (samples / np.float32(32768)).astype(np.float32), rate
+    samples = np.concatenate(said.samples)
+    said.samples.clear()
+    return (samples / np.float32(32768)).astype(np.float32), rate, list(said.words)

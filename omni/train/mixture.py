@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from omni.script import RESULT, USER, How, Script, declared
 from omni.train.dialogue import TOOLS, Dialogue, Split, Turn
+from omni.train.drills import DRILLS
 from omni.train.mixing import Take, decades, fitted, scaled, take
 from omni.train.pictures import draw as draw_picture
-from omni.train.pool import Shard, Utterance
+from omni.train.pool import Frames, Shard, Utterance
 from omni.train.sayings import Sayings
 from omni.train.skills import SKILLS, UNKNOWN, WORDS, draw_dialogue, picture
 from omni.train.writing import Example, Writing
@@ -20,6 +21,7 @@ from omni_tokenizers.sequence import Omni
 
 Where = tuple[int, Utterance]  # shard, utterance
 Spoken = tuple[int, Dialogue, tuple[Utterance, ...]]  # shard, dialogue, its utterances
+EXERCISED = 160  # tokens; a conversation of exercises gets no other when it is as long
 TELLS = ("Be brief.", "You are a helpful assistant.", "Answer in English.", "Be kind and clear.", "You are Nano.")
 
 
@@ -28,8 +30,9 @@ class Shares:
     """How often each task is drawn; the rest is spoken questions."""
 
     transcribe: float = 0.12
-    typed: float = 0.24  # a typed question costs a fifth of a spoken one, and its answer is learned once for both
-    seen: float = 0.08  # a typed question about a picture, beside those among the typed
+    typed: float = 0.12  # a typed question costs a fifth of a spoken one, and its answer is learned once for both
+    drilled: float = 0.16  # a conversation of exercises
+    seen: float = 0.04  # a typed question about a picture, beside those among the typed
     silence: float = 0.03  # nobody speaks: no answer
     read: float = 0.14  # a text is read out, where there are codes
     speak: float = 0.35  # of the answers whose sound is known, those that are spoken
@@ -49,6 +52,7 @@ class Mixture:
     script: Script
     split: Split
     pool: ListLike[Shard]
+    noises: ListLike[Frames]
     sayings: Sayings | None = None
     shares: Shares = Shares()
     _hard: float = field(default=1.0, init=False)
@@ -58,11 +62,9 @@ class Mixture:
     _said: dict[str, list[Where]] = field(default_factory=dict, init=False)
     _all: dict[bool, list[Spoken]] = field(default_factory=lambda: {True: [], False: []}, init=False)  # recorded?
     _answered: dict[bool, list[Spoken]] = field(default_factory=lambda: {True: [], False: []}, init=False)
-    _noises: list[tuple[int, int, int]] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         for number, shard in enumerate(self.pool):
-            self._noises.extend((number, first, frames) for first, frames in shard.noises)
             for dialogue, utterances in shard.dialogues:
                 recorded = not utterances[0].voice.startswith("espeak")
                 self._all[recorded].append((number, dialogue, utterances))
@@ -74,7 +76,7 @@ class Mixture:
                     self._said.setdefault(utterance.text, []).append((number, utterance))
         if self.sayings is not None:
             self._texts = list(self.sayings.where)
-            self._frames = list(accumulate(frames for _, frames in self.sayings.where.values()))
+            self._frames = list(accumulate(saying.frames for saying in self.sayings.where.values()))
         if not any(self._answered.values()):
             raise ValueError(f"the pool has no dialogue of the split {self.split!r}: make one with omni train nano")
 
@@ -93,6 +95,9 @@ class Mixture:
         if draw < self.shares.read and self.sayings is not None:
             return self.read(self.sayings, random)
         draw -= self.shares.read
+        if draw < self.shares.drilled:
+            return self.drilled(random, numbers)
+        draw -= self.shares.drilled
         if draw < self.shares.typed + self.shares.seen:
             dialogue = draw_dialogue(random, self.split, picture if draw < self.shares.seen else None)
             return self.conversation(dialogue, [None] * len(dialogue.turns), random, numbers)
@@ -141,7 +146,17 @@ class Mixture:
         writing.special(USER)
         writing.say(text)
         codes = sayings.of(text)
-        writing.answer("read", text, script=self.script, codes=codes, before=self.slipped(codes, random))
+        before, starts = self.slipped(codes, random), sayings.where[text].starts
+        writing.answer("read", text, script=self.script, codes=codes, starts=starts, before=before)
+        return writing.example()
+
+    def drilled(self, random: Random, numbers: np.random.Generator) -> Example:
+        """Exercises, one after another."""
+        writing = Writing(self.tokens, self.books)
+        while writing.length < EXERCISED:
+            drill = random.choices(list(DRILLS), weights=list(DRILLS.values()))[0]
+            turns = draw_dialogue(random, self.split, drill).turns
+            self.said(writing, turns, [None] * len(turns), random, numbers)
         return writing.example()
 
     def unanswered(self, random: Random, numbers: np.random.Generator) -> Example:
@@ -211,8 +226,8 @@ class Mixture:
             writing.say(turn.call.result)
         if self.sayings is not None and turn.answer in self.sayings and random.random() < self.shares.speak:
             codes = self.sayings.of(turn.answer)
-            before = self.slipped(codes, random)
-            writing.answer("speak", turn.answer, script=self.script, codes=codes, before=before)
+            before, starts = self.slipped(codes, random), self.sayings.where[turn.answer].starts
+            writing.answer("speak", turn.answer, script=self.script, codes=codes, starts=starts, before=before)
         else:
             writing.answer("answer", turn.answer, script=self.script)
 
@@ -254,8 +269,7 @@ class Mixture:
 
     def noise(self, random: Random) -> NDArray[np.float32]:
         """Some noise: [frames, 80] decades."""
-        shard, first, frames = random.choice(self._noises)
-        return decades(self.pool[shard].frames[first : first + frames])
+        return decades(random.choice(self.noises))
 
     def voice(self, random: Random) -> NDArray[np.float32]:
         """Somebody else who speaks in the background: [frames, 80] decades."""

@@ -62,11 +62,72 @@ def bursts(random: Generator, samples: int) -> Sound:
     return out.astype(np.float32)
 
 
+def crackle(random: Generator, samples: int) -> Sound:
+    """A fire or an old record: single clicks, some near each other, over a little rumble."""
+    clicks = np.zeros(samples)
+    places = random.integers(0, samples, max(1, int(samples / RATE * 10 ** random.uniform(0.3, 2))))
+    clicks[places] = random.exponential(1, len(places)) * random.choice([-1, 1], len(places))
+    ring = np.exp(-np.arange(400) / random.uniform(1, 60)) * np.cos(np.arange(400) * random.uniform(0.05, 2.5))
+    rumble = normal(shaped(random, samples, 1.5)) * random.uniform(0, 0.02)
+    return (np.convolve(clicks, ring, "same") + rumble).astype(np.float32)
+
+
+def sweeps(random: Generator, samples: int) -> Sound:
+    """Tones that glide: sirens, birds, a whistle."""
+    out = np.zeros(samples)
+    at = int(random.uniform(0, 0.3) * RATE)
+    while at < samples:
+        n = min(samples - at, int(10 ** random.uniform(-1.2, 0.2) * RATE))
+        low, high = sorted(10 ** random.uniform(2.3, 3.7, 2))
+        path = 0.5 - 0.5 * np.cos(np.linspace(0, random.uniform(1, 12), n))
+        tone = np.sin(2 * np.pi * np.cumsum(low * (high / low) ** path) / RATE)
+        out[at : at + n] += tone * np.hanning(n) ** 0.3
+        at += n + int(random.exponential(0.2) * RATE)
+    return out.astype(np.float32)
+
+
+def beeps(random: Generator, samples: int) -> Sound:
+    """An alarm or a telephone: one or two steady tones, on and off at an even pace."""
+    t = np.arange(samples) / RATE
+    tones = 10 ** random.uniform(2.5, 3.6, random.integers(1, 3))
+    on = (t * random.uniform(0.7, 8)) % 1 < random.uniform(0.2, 0.8)
+    return (sum(np.sin(2 * np.pi * f * t) for f in tones) * on).astype(np.float32)
+
+
+def water(random: Generator, samples: int) -> Sound:
+    """A tap or a brook: many small bubbles, each a short tone that rises."""
+    out = np.zeros(samples + RATE // 10)
+    for at in random.integers(0, samples, int(samples / RATE * random.uniform(20, 150))):
+        t = np.arange(int(random.uniform(0.01, 0.08) * RATE)) / RATE
+        pitch = 10 ** random.uniform(2.6, 3.6) * (1 + random.uniform(0, 8) * t)
+        out[at : at + len(t)] += random.exponential(1) * np.sin(2 * np.pi * pitch * t) * np.exp(-t * 60)
+    return out[:samples].astype(np.float32)
+
+
+def murmur(random: Generator, samples: int) -> Sound:
+    """A crowd far away: noise in the bands of vowels that swells at the pace of syllables."""
+    spectrum = np.fft.rfft(random.normal(0, 1, samples))
+    frequency = np.fft.rfftfreq(samples, 1 / RATE)
+    bands = sum(np.exp(-(((frequency - f) / 150) ** 2)) for f in random.uniform(250, 2800, 4))
+    places = np.arange(0, samples + RATE, RATE // 8)
+    swell = np.interp(np.arange(samples), places, random.uniform(0.1, 1, len(places)))
+    return (np.fft.irfft(spectrum * bands, samples) * swell).astype(np.float32)
+
+
 def wind(random: Generator, samples: int) -> Sound:
     """Brown noise that swells."""
     slow = np.interp(np.arange(samples), np.arange(0, samples + RATE, RATE // 2),
                      random.uniform(0.1, 1, len(np.arange(0, samples + RATE, RATE // 2))))  # fmt: skip
     return (shaped(random, samples, 2.0) * slow).astype(np.float32)
+
+
+def applause(random: Generator, samples: int) -> Sound:
+    """Many hands: short pieces of noise at random places."""
+    out = np.zeros(samples + RATE // 20)
+    for at in random.integers(0, samples, int(samples / RATE * random.uniform(15, 120))):
+        n = int(random.uniform(0.003, 0.02) * RATE)
+        out[at : at + n] += random.normal(0, random.exponential(1), n) * np.linspace(1, 0, n)
+    return out[:samples].astype(np.float32)
 
 
 def rain(random: Generator, samples: int) -> Sound:
@@ -88,8 +149,8 @@ def engine(random: Generator, samples: int) -> Sound:
 
 Kind = Callable[[Generator, int], Sound]
 KINDS: dict[Split, tuple[Kind, ...]] = {
-    "train": (white, pink, hum, music, bursts),
-    "dev": (wind,),
+    "train": (white, pink, hum, music, bursts, crackle, sweeps, beeps, water, murmur),
+    "dev": (wind, applause),
     "test": (rain, engine),
 }
 

@@ -1,9 +1,10 @@
 """The pool: spoken dialogues, made once and kept on disk as log-Mel frames, so that a training step costs no synthesis.
 
-A pool is a folder of shards. A shard is frames (float16, all utterances one after another) and a JSON line for each
-dialogue: what was said, by whom, where its frames lie, and where in them speech begins, pauses and ends. Shard n of a
-split holds the same words by the same voices on every machine (espeak-ng lets a voice flutter, so its samples differ a
-little each time); shards are made by several processes and can be added while a training reads the others.
+A pool is a folder of shards, and of noises beside them. A shard is frames (float16, all utterances one after another)
+and a JSON line for each dialogue: what was said, by whom, where its frames lie, and where in them speech begins, pauses
+and ends. Shard n of a split holds the same words by the same voices on every machine (espeak-ng lets a voice flutter,
+so its samples differ a little each time); shards are made by several processes and can be added while a training reads
+the others.
 """
 
 import json
@@ -27,11 +28,11 @@ from omni.train.speakers import RATE, Sound, Speaker, espeak_speaker, recorded_s
 from omni.train.words import QUALITIES, SMALL_WORDS, VERBS, in_words
 from omni_tokenizers.audio import LogMel
 
-VERSION = 1  # of what a shard holds: a change of words, voices or augmentation is a new version
+VERSION = 2  # of what a shard holds: a change of words, voices or augmentation is a new version
 HOP = 160  # samples, 10 ms
 BEFORE, AFTER = 5, 30  # frames of silence that every utterance is kept with
 SHARD = 1000  # dialogues
-NON_SPEECH = 60  # pieces of noise a shard
+DIALOGUES_A_NOISE = 40  # dialogues of a pool for each piece of noise
 MEL = LogMel(bins=80, floor="fixed")
 
 Frames = NDArray[np.float16]
@@ -56,7 +57,6 @@ class Shard:
 
     frames: Frames  # [frames, 80]
     dialogues: list[tuple[Dialogue, tuple[Utterance, ...]]]
-    noises: list[tuple[int, int]]  # first frame, frames
 
     def of(self, utterance: Utterance) -> Frames:
         """The frames of an utterance: [frames, 80]."""
@@ -132,12 +132,6 @@ def make_shard(folder: Path, split: Split, number: int, dialogues: int, recorded
             pieces.append(frames)
             at += len(frames)
         lines.append(json.dumps({"dialogue": asdict(dialogue), "utterances": [asdict(u) for u in utterances]}))
-    for _ in range(NON_SPEECH):
-        samples = 0.2 * noise(numbers, int(numbers.uniform(2, 5) * RATE), split)
-        frames = MEL.encode(np.clip(samples, -1, 1).astype(np.float32), rate=RATE).astype(np.float16)
-        lines.append(json.dumps({"noise": [at, len(frames)]}))
-        pieces.append(frames)
-        at += len(frames)
     folder.mkdir(parents=True, exist_ok=True)
     save_file({"frames": np.concatenate(pieces)}, folder / f"{name}.safetensors")
     beside = done.with_suffix(".new")
@@ -146,8 +140,36 @@ def make_shard(folder: Path, split: Split, number: int, dialogues: int, recorded
     return done
 
 
+def make_noises(folder: Path, split: Split, pieces: int) -> Path:
+    """Make so many pieces of the split's noises and write them, one array each. Nothing if the file is there."""
+    done = folder / f"{split}-noises.safetensors"
+    if done.exists():
+        return done
+    numbers = np.random.default_rng([*f"nano {VERSION} {split} noises".encode()])
+    made = {}
+    for piece in range(pieces):
+        samples = np.clip(0.2 * noise(numbers, int(numbers.uniform(2, 5) * RATE), split), -1, 1)
+        made[f"{piece:05d}"] = MEL.encode(samples.astype(np.float32), rate=RATE).astype(np.float16)
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = done.with_suffix(".new")
+    save_file(made, beside)
+    beside.replace(done)
+    return done
+
+
+def read_noises(folder: Path, split: Split) -> list[Frames]:
+    """The noises of a pool: [frames, 80] each."""
+    held = load_file(folder / f"{split}-noises.safetensors")
+    return [held[name] for name in sorted(held)]
+
+
 def make_pool(folder: Path, espeak: int, recorded: int, processes: int = 1) -> Iterator[Path]:
-    """Make what is missing of so many training dialogues of espeak and recorded voices; each shard as it is done."""
+    """Make what is missing of the noises and of so many training dialogues of espeak and recorded voices.
+
+    The noises come first, then each shard as it is done.
+    """
+    keep_version(folder)
+    yield make_noises(folder, "train", max(20, (espeak + recorded) // DIALOGUES_A_NOISE))
     work: list[tuple[Path, Split, int, int, bool]] = [
         (folder, "train", n, SHARD, False) for n in range(-(-espeak // SHARD))
     ]
@@ -156,23 +178,34 @@ def make_pool(folder: Path, espeak: int, recorded: int, processes: int = 1) -> I
         yield from pool.imap_unordered(_make, work)
 
 
+def keep_version(folder: Path) -> None:
+    """Note in a new pool what version it is; refuse one of another version."""
+    file = folder / "version"
+    if not file.exists() and not any(folder.glob("*.jsonl")):
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{VERSION}\n")
+    found = file.read_text().strip() if file.exists() else "older"
+    if found != str(VERSION):
+        raise ValueError(
+            f"the pool in {folder} is of version {found}, and this recipe reads version {VERSION}: "
+            "remove the folder, or name another one with --pool"
+        )
+
+
 def _make(about: tuple[Path, Split, int, int, bool]) -> Path:
     return make_shard(*about)
 
 
 def read_shard(lines: Path) -> Shard:
     """A shard as it was written."""
-    dialogues, noises = [], []
+    dialogues = []
     for line in lines.read_text().splitlines():
         about = json.loads(line)
-        if "noise" in about:
-            noises.append((about["noise"][0], about["noise"][1]))
-            continue
         said = tuple(
             Utterance(**{**u, "pause": tuple(u["pause"]) if u["pause"] else None}) for u in about["utterances"]
         )
         dialogues.append((_dialogue(about["dialogue"]), said))
-    return Shard(load_file(lines.with_suffix(".safetensors"))["frames"], dialogues, noises)
+    return Shard(load_file(lines.with_suffix(".safetensors"))["frames"], dialogues)
 
 
 def shards(folder: Path, split: Split) -> Iterator[Path]:
@@ -185,7 +218,7 @@ def _dialogue(about: Mapping[str, Any]) -> Dialogue:
         Turn(t["question"], t["answer"], _scene(t["picture"]), Call(**t["call"]) if t["call"] else None)
         for t in about["turns"]
     )
-    return Dialogue(about["skill"], turns, about["key"], tuple(about["tools"]))
+    return Dialogue(about["skill"], turns, about["key"], tuple(about["tools"]), tuple(about["also"]))
 
 
 def _scene(about: Mapping[str, Any] | None) -> Scene | None:

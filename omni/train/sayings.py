@@ -13,8 +13,10 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from omni.nano.codec.codec import NanoCodec
-from omni.train.codec.data import codes_of, utterance
+from omni.nano.codec.source_filter import FRAME, RATE
+from omni.train.codec.data import BEFORE, NANO_VOICE, codes_of, utterance
 from omni.train.dialogue import split_of
+from omni.train.espeak import timed
 from omni.train.skills import WORDS, draw_dialogue, sentence
 from omni.train.words import COUNTED
 
@@ -23,19 +25,28 @@ FILE = "sayings.safetensors"
 
 
 @dataclass(frozen=True)
+class Saying:
+    """Where a text stands, and in it the letter and the frame with which each word begins."""
+
+    first: int  # frame
+    frames: int
+    starts: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
 class Sayings:
     """Texts and how they sound."""
 
     codes: Codes  # [frames, books], all texts one after another
-    where: dict[str, tuple[int, int]]  # text → first frame, frames
+    where: dict[str, "Saying"]
 
     def __contains__(self, text: str) -> bool:
         return text in self.where
 
     def of(self, text: str) -> NDArray[np.int64]:
         """The codes of a text: [frames, books]."""
-        first, frames = self.where[text]
-        return self.codes[first : first + frames].astype(np.int64)
+        saying = self.where[text]
+        return self.codes[saying.first : saying.first + saying.frames].astype(np.int64)
 
 
 def texts(count: int) -> list[str]:
@@ -57,17 +68,22 @@ def strings(random: Random, count: int) -> Iterator[str]:
             yield sentence(" ".join(words))
 
 
+def starts(text: str) -> list[tuple[int, int]]:
+    """The letter and the frame with which each word of a text begins, as nano's voice says it."""
+    return [(letter, int((BEFORE / RATE + at) * RATE / FRAME)) for letter, at in timed(text, NANO_VOICE)[2]]
+
+
 def make_sayings(folder: Path, codec: NanoCodec, count: int) -> Iterator[str]:
     """Speak and encode so many answers; each text as it is done. Nothing if the file is there."""
     if (folder / FILE).exists():
         return
     pieces: list[Codes] = []
-    where: dict[str, tuple[int, int]] = {}
+    where: dict[str, tuple[int, int, list[tuple[int, int]]]] = {}
     at = 0
     for text in texts(count):
         codes = np.asarray(codes_of(codec, utterance(text)))
         pieces.append(codes.astype(np.uint8))
-        where[text] = (at, len(codes))
+        where[text] = (at, len(codes), starts(text))
         at += len(codes)
         yield text
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,5 +97,8 @@ def read_sayings(folder: Path) -> Sayings | None:
     if not (folder / FILE).exists():
         return None
     with safe_open(folder / FILE, framework="np") as file:
-        where = {text: (first, frames) for text, (first, frames) in json.loads(file.metadata()["where"]).items()}
+        where = {
+            text: Saying(first, frames, tuple((letter, frame) for letter, frame in starts))
+            for text, (first, frames, starts) in json.loads(file.metadata()["where"]).items()
+        }
         return Sayings(file.get_tensor("codes"), where)

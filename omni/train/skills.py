@@ -41,14 +41,14 @@ def sentence(text: str) -> str:
     return text[0].upper() + text[1:] + ("" if text[-1] in ".?!" else ".")
 
 
-def arithmetic(random: Random) -> Dialogue:
+def arithmetic(random: Random, most: int = 20, factor: int = 10) -> Dialogue:
     """Sums, differences and products of small numbers."""
     operation = random.choice(("plus", "minus", "times"))
     if operation == "times":
-        a, b = random.randint(0, 10), random.randint(0, 10)
+        a, b = random.randint(0, factor), random.randint(0, factor)
         value = a * b
     else:
-        a, b = random.randint(0, 20), random.randint(0, 20)
+        a, b = random.randint(0, most), random.randint(0, most)
         if operation == "minus":
             a, b = max(a, b), min(a, b)
         value = a + b if operation == "plus" else a - b
@@ -79,9 +79,9 @@ def calendar(random: Random) -> Dialogue:
     return Dialogue("calendar", (Turn(form, sentence(answer)),), f"calendar {form}")
 
 
-def clock(random: Random) -> Dialogue:
+def clock(random: Random, latest: int = 6) -> Dialogue:
     """What time it will be, in whole hours."""
-    hour, later = random.randint(1, 12), random.randint(1, 6)
+    hour, later = random.randint(1, 12), random.randint(1, latest)
     then = (hour + later - 1) % 12 + 1
     hours = "one hour" if later == 1 else f"{in_words(later)} hours"
     form = random.choice(
@@ -125,9 +125,9 @@ def spelling(random: Random) -> Dialogue:
     return Dialogue("spelling", (Turn(form.format(word), " ".join(word.upper()) + "."),), f"spell {word}")
 
 
-def counting(random: Random) -> Dialogue:
+def counting(random: Random, first: int = 12, longest: int = 6) -> Dialogue:
     """Counting up and down."""
-    start, length = random.randint(0, 12), random.randint(3, 6)
+    start, length = random.randint(0, first), random.randint(3, longest)
     down = random.random() < 0.3
     stop = start - length if down else start + length
     if stop < 0:
@@ -140,9 +140,9 @@ def counting(random: Random) -> Dialogue:
     return Dialogue("counting", (Turn(question, sentence(", ".join(map(in_words, numbers)))),), f"count {start} {stop}")
 
 
-def repeat(random: Random) -> Dialogue:
+def repeat(random: Random, longest: int = 4) -> Dialogue:
     """A string of words said again."""
-    words = [random.choice(WORDS) for _ in range(random.randint(1, 4))]
+    words = [random.choice(WORDS) for _ in range(random.randint(1, longest))]
     if random.random() < 0.4:
         words.insert(random.randrange(len(words) + 1), random.choice(SMALL_WORDS))
     said = " ".join(words)
@@ -191,15 +191,16 @@ UNKNOWN = "I don't know."
 
 def unknown(random: Random) -> Dialogue:
     """Questions that are out of reach are answered with not knowing."""
-    noun, person, city = random.choice(THINGS), random.choice(PEOPLE), random.choice(CITIES)
+    noun, person, city, room = (random.choice(of) for of in (THINGS, PEOPLE, CITIES, ROOMS))
     question = random.choice((
         f"How much does the {noun} cost?", f"What is the name of the {person}?", f"Who lives in {city}?",
         f"How many people live in {city}?", f"What did the {person} say?", f"Where is my {noun}?",
         f"Who made this {noun}?", f"What will the {person} do tomorrow?", f"How old is the {person}?",
         f"When was the {noun} built?", f"What is the weather in {city}?", f"Why is the {person} late?",
-        f"Turn on the light in the {random.choice(ROOMS)}.", "What time is it now?",
+        f"Turn on the light in the {room}.", "What time is it now?",
     ))  # fmt: skip
-    return Dialogue("unknown", (Turn(question, UNKNOWN),), question)
+    also = (f"weather {question.replace(city, '{}')} {city}", f"light {question}")  # what needs a tool, without it
+    return Dialogue("unknown", (Turn(question, UNKNOWN),), question, also=also)
 
 
 def _one(scene: Scene) -> Figure:
@@ -252,28 +253,30 @@ def follow_up(random: Random) -> Dialogue:
         first = Turn(f"What is {in_words(a)} plus {in_words(b)}?", sentence(in_words(a + b)))
         ask = random.choice(("And plus {}?", "And {} more?", "Add {} to that."))
         turns = (first, Turn(ask.format(in_words(c)), sentence(in_words(a + b + c))))
-        return Dialogue("follow up", turns, f"{a} plus {b} plus {c}")
+        return Dialogue("follow up", turns, f"{a} plus {b} plus {c}", also=(f"{a} plus {b}",))
     if kind == "capital":
         one, two = random.sample(list(CAPITALS), 2)
         turns = (
             Turn(f"What is the capital of {one}?", sentence(CAPITALS[one])),
             Turn(f"And of {two}?", sentence(CAPITALS[two])),
         )
-        return Dialogue("follow up", turns, f"capital of {one} and of {two}")
+        also = (f"capital What is the capital of {{}}? {one}",)
+        return Dialogue("follow up", turns, f"capital of {one} and of {two}", also=also)
     if kind == "opposite":
         one, two = random.sample(list(OPPOSITES), 2)
         turns = (
             Turn(f"What is the opposite of {one}?", sentence(OPPOSITES[one])),
             Turn(f"And of {two}?", sentence(OPPOSITES[two])),
         )
-        return Dialogue("follow up", turns, f"opposite of {one} and of {two}")
+        also = (f"opposite What is the opposite of {{}}? {one}",)
+        return Dialogue("follow up", turns, f"opposite of {one} and of {two}", also=also)
     if kind == "repeat":
         said = " ".join(random.choice(WORDS) for _ in range(random.randint(1, 3)))
         turns = (
             Turn(f"Say {said}.", sentence(said)),
             Turn(random.choice(("Again.", "Once more.", "Say it again.")), sentence(said)),
         )
-        return Dialogue("follow up", turns, f"twice {said}")
+        return Dialogue("follow up", turns, f"twice {said}", also=(said,))
     scene = random_scene(random, "one")
     figure = _one(scene)
     first = Turn("What shape is this?", sentence(f"a {figure.shape}"), scene)
@@ -319,12 +322,19 @@ SKILLS: dict[Skill, float] = {
 }  # fmt: skip
 
 
+def belongs(dialogue: Dialogue, split: Split) -> bool:
+    """Whether the dialogue is one of this split; training has nothing that is held out on its way either."""
+    if dialogue.key and split_of(dialogue.key) != split:
+        return False
+    return split != "train" or all(split_of(key) == "train" for key in dialogue.also)
+
+
 def draw_dialogue(random: Random, split: Split, skill: Skill | None = None) -> Dialogue:
     """A dialogue of the split, drawn again until its key falls into it. Closed lists (empty key) are in every split."""
     chosen = skill or random.choices(list(SKILLS), weights=list(SKILLS.values()))[0]
     for _ in range(10_000):
         dialogue = chosen(random)
-        if not dialogue.key or split_of(dialogue.key) == split:
+        if belongs(dialogue, split):
             return dialogue
     raise RuntimeError(f"no dialogue of the split {split!r} was found in ten thousand draws")
 

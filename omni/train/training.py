@@ -19,7 +19,7 @@ from omni.train.crew import Crew, hire, leave_gradients
 from omni.train.loss import Listener, Loss, counted, loss
 from omni.train.mixture import Mixture
 from omni.train.muon import Muon
-from omni.train.pool import read_shard, shards
+from omni.train.pool import read_noises, read_shard, shards
 from omni.train.recipe import BOOKS, Recipe, load_or_train, model, tokenizers
 from omni.train.sayings import read_sayings
 from omni.train.writing import Example
@@ -180,7 +180,8 @@ def mixture(recipe: Recipe, tokens: Tokens, pool: Path, names: tuple[str, ...]) 
     """The mixture over the shards of these names."""
     read_shards = [read_shard(pool / f"{name}.jsonl") for name in names]
     sayings = read_sayings(pool) if "codec" in tokens.modalities else None
-    return Mixture(tokens, len(BOOKS), min(BOOKS), recipe.script, "train", read_shards, sayings)
+    noises = read_noises(pool, "train")
+    return Mixture(tokens, len(BOOKS), min(BOOKS), recipe.script, "train", read_shards, noises, sayings)
 
 
 def codec_at(folder: Path | None) -> NanoCodec | None:

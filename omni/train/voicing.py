@@ -6,9 +6,8 @@ from random import Random
 import numpy as np
 
 from omni.bundle import Bundle
-from omni.engine.pipeline.saying import FRAMES_A_LETTER, Spoken, say
+from omni.engine.pipeline.saying import read_out
 from omni.nano.codec.codec import NanoCodec
-from omni.script import USER
 from omni.train.codec.data import utterance
 from omni.train.codec.scores import Listener, likeness, sentences, spoken, wrong_words
 from omni.train.dialogue import Split, split_of
@@ -16,7 +15,6 @@ from omni.train.marking import Row
 from omni.train.speakers import Sound
 from omni.train.words import COUNTED
 from omni.wilson import Z, wilson
-from omni_tokenizers.sequence import Ids
 
 WORDS = 5  # of a text that is read out
 BARS = {"stoi": 0.92, "pesq": 2.8}
@@ -24,13 +22,11 @@ NAMES = {"stoi": "codec: STOI", "pesq": "codec: PESQ-wb"}
 READ = "spoken words heard by PocketSphinx, of the reference's"
 
 
-def read_out(bundle: Bundle, text: str) -> Sound:
+def voiced(bundle: Bundle, text: str) -> Sound:
     """The text in nano's voice, made by the model: 24 kHz."""
     if bundle.codec is None:
         raise ValueError("this bundle has no codec to speak with")
-    parts = [Ids((bundle.special[USER], *bundle.text.encode(text)))]
-    said = say(bundle, [*parts], "read", longest=FRAMES_A_LETTER * len(text) + 25)
-    frames = [frame.codes for frame in said if isinstance(frame, Spoken)]
+    frames = [frame.codes for frame in read_out(bundle, text)]
     return bundle.codec.decode(np.concatenate(frames)) if frames else np.zeros(0, np.float32)
 
 
@@ -52,7 +48,7 @@ def heard(bundle: Bundle, split: Split, count: int) -> Row:
         said = spoken(text)
         shown = text.capitalize() + "."
         theirs += max(0, len(said) - wrong_words(said, listener.hear(utterance(shown).numpy())))
-        ours += max(0, len(said) - wrong_words(said, listener.hear(read_out(bundle, shown))))
+        ours += max(0, len(said) - wrong_words(said, listener.hear(voiced(bundle, shown))))
         total += len(said)
     value = ours / max(1, theirs)
     low, high = wilson(ours, total)

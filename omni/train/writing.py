@@ -1,6 +1,8 @@
 """A conversation written down for training: the sequence, and what the model has to say at each of its tokens."""
 
+from collections.abc import Sequence as ListLike
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,25 @@ class Example:
     turn: NDArray[np.float32]  # [tokens], 1 where the turn is over, 0 where not, −1 where there is no sound
     codes: NDArray[np.int64]  # [tokens, books], the frame to say after each token, or IGNORE
     heard: tuple[Heard, ...]
+
+
+def frames_of(pieces: ListLike[str], starts: ListLike[tuple[int, int]], frames: int) -> list[int]:
+    """How many frames are said after each piece of a text, given the letter and the frame with which words begin.
+
+    A word is said after its last piece, with all that follows before the next word: a comma is known before its pause.
+
+    >>> frames_of(["Ni", "ne", ",", " ten", "."], [(0, 1), (6, 9)], 20)
+    [0, 0, 9, 0, 11]
+    """
+    counts = [0] * len(pieces)
+    ends = list(accumulate(map(len, pieces)))
+    edges = [(letter, frame) for letter, frame in starts[1:] if letter > 0]
+    begun = 0
+    for letter, frame in [*edges, (ends[-1], frames)]:
+        last = max(i for i, end in enumerate(ends) if i == 0 or end <= letter)  # its space may belong to the next word
+        counts[last] += frame - begun
+        begun = frame
+    return counts
 
 
 @dataclass
@@ -96,24 +117,28 @@ class Writing:
         *,
         script: Script,
         codes: NDArray[np.int64] | None = None,
+        starts: ListLike[tuple[int, int]] = (),
         before: NDArray[np.int64] | None = None,
         call: bool = False,
     ) -> None:
         """What the model says after the token that asks for it; codes [frames, books] where it speaks.
 
-        `before` is what the model finds behind itself instead of the codes that it should have said.
+        `starts` are the letter and the frame with which each word begins. `before` is what the model finds behind it
+        instead of the codes that it should have said.
         """
         self.special(OPENS[how])
-        ids = self._vocabulary.encode(text) if how != "read" else []
+        ids = self._vocabulary.encode(text)
+        frames = [] if codes is None else frames_of([self._vocabulary.decode([i]) for i in ids], starts, len(codes))
         if call:
             ids = [self._vocabulary.special[CALL], *ids]
         end, more = self._vocabulary.special[END], self._vocabulary.special[MORE]
-        for what, number in weave(script, how, ids, 0 if codes is None else len(codes), call=call):
+        for what, number in weave(script, how, ids, frames or [0] * len(ids), call=call):
             if what == "text":
                 self._ids([end if number == len(ids) else ids[number]], True)
-            elif codes is None or number == len(codes):
+            elif what == "stop":
                 self._ids([end], True)
             else:
+                assert codes is not None
                 self._flush_ids()
                 self._sounds.append((codes if before is None else before)[number])
                 self.text[-1] = more

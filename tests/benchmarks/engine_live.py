@@ -68,7 +68,8 @@ async def user(engine: NativeEngine, seen: Seen, number: int, until: float) -> N
 async def crowd(sessions: int, seconds: float) -> Seen:
     """So many of them for so long."""
     shape = {"width": 256, "depth": 6, "heads": 8, "kv_heads": 8, "hidden": 704, "longest": 2048}
-    engine = NativeEngine(planted("abcdefgjklmnopqrs", ANSWERED, script=Script(), **shape), sessions=sessions)
+    bundle = planted("abcdefgjklmnopqrs", ANSWERED, script=Script(text=4, frames=16), **shape)
+    engine = NativeEngine(bundle, sessions=sessions)
     await engine.start()
     seen = Seen()
     step = engine.tick.step

@@ -131,11 +131,11 @@ def planted(
         head[special[MORE], 0] = 8.0
         for how, said, spoken, is_call in plans:
             kind, last = "text", special[OPENS[how]]
-            for what, number in weave(script, how, said, spoken, call=is_call):
+            for what, number in weave(script, how, said, [spoken], call=is_call):
                 if what == "text":
                     next_kind, following = "text", said[number] if number < len(said) else special[END]
                 else:
-                    next_kind, following = ("frame", number) if number < spoken else ("text", special[END])
+                    next_kind, following = ("frame", number) if what == "frame" else ("text", special[END])
                 direction = (model.embed.weight if kind == "text" else table)[last].clone()
                 direction[0] = 0
                 if next_kind == "frame":

@@ -1,15 +1,18 @@
 """The world that nano learns: what is drawn is answered right, and what is tested was never trained on."""
 
+import re
 from dataclasses import replace
+from functools import partial
 from random import Random
 
 import numpy as np
 import pytest
 
-from omni.train.dialogue import TOOLS, split_of
+from omni.train.dialogue import TOOLS, Dialogue, split_of
+from omni.train.drills import DRILLS, describe, described, letter, line, look, spelled
 from omni.train.pictures import PLACES, draw, random_scene
-from omni.train.skills import SIGNS, SKILLS, Skill, draw_dialogue, in_use
-from omni.train.words import COLORS, NUMBERS, TENS, in_words
+from omni.train.skills import SIGNS, SKILLS, Skill, arithmetic, draw_dialogue, in_use
+from omni.train.words import COLORS, NUMBERS, SHAPES, TENS, in_words
 
 SPLITS = ("train", "dev", "test")
 
@@ -27,6 +30,21 @@ def test_no_combination_is_in_two_splits() -> None:
     assert not keys["dev"] & keys["test"]
 
 
+def test_training_asks_nothing_that_is_examined_not_even_on_the_way() -> None:
+    def asked(dialogue: Dialogue, last: bool) -> set[str]:
+        return {turn.question for turn in dialogue.turns[-1 if last else 0 :] if turn.picture is None}
+
+    random = Random(1)
+    trained = set().union(*(asked(d, last=False) for d in drawn("train", 20_000)))
+    for drill in DRILLS:
+        trained |= set().union(*(asked(draw_dialogue(random, "train", drill), last=False) for _ in range(400)))
+    for split in ("dev", "test"):
+        held_out = [d for d in drawn(split, 1500) if d.key and len(d.turns) == 1 and d.skill not in ("tool", "unknown")]
+        examined = set().union(*(asked(d, last=True) for d in held_out if not d.skill.startswith("picture")))
+        assert len(examined) > 300
+        assert not trained & examined
+
+
 def test_the_splits_have_the_sizes_they_were_given() -> None:
     splits = [split_of(f"key {i}") for i in range(20_000)]
     assert splits.count("test") / 20_000 == pytest.approx(0.10, abs=0.01)
@@ -42,6 +60,59 @@ def test_there_are_twelve_skills_and_six_hundred_words() -> None:
     words = set().union(*(in_use(d) for d in drawn("train", 8000)))
     assert len(SKILLS) >= 12
     assert len(words) >= 600
+
+
+def named(skill: Skill) -> str:
+    return f"wide {skill.func.__name__}" if isinstance(skill, partial) else skill.__name__
+
+
+@pytest.mark.parametrize("drill", DRILLS, ids=named)
+def test_every_drill_is_held_out_as_the_skills_are(drill: Skill) -> None:
+    random = Random(2)
+    keys = {split: {draw_dialogue(random, split, drill).key for _ in range(60)} for split in ("train", "test")}  # type: ignore[arg-type]
+    assert "" not in keys["train"] | keys["test"]
+    assert all(split_of(key) == split for split, found in keys.items() for key in found)
+
+
+def test_drills_are_right() -> None:
+    operations = {"plus": int.__add__, "minus": int.__sub__, "times": int.__mul__}
+    random = Random(3)
+    for _ in range(300):
+        sum_of = draw_dialogue(random, "train", partial(arithmetic, most=99, factor=12))
+        a, operation, b = sum_of.key.split()
+        assert number(sum_of.turns[0].answer) == operations[operation](int(a), int(b))
+        near = draw_dialogue(random, "train", line)
+        a, operation, b = near.key.split()
+        assert number(near.turns[0].answer) == operations[operation](int(a), int(b))
+        words = draw_dialogue(random, "train", spelled)
+        asked = "".join(re.findall(r"\b[A-Z]\b", words.turns[0].question))
+        assert words.turns[0].answer == f"{asked.capitalize()}."
+        one = draw_dialogue(random, "train", letter)
+        place, word = re.findall(r"the (\w+) letter of (\w+)", one.turns[0].question)[0]
+        at = {"first": 0, "second": 1, "third": 2, "fourth": 3, "last": -1}[place]
+        assert one.turns[0].answer == f"{word[at].upper()}."
+
+
+def test_a_description_names_every_figure_and_what_is_asked_of_a_picture_is_in_it() -> None:
+    random = Random(4)
+    for _ in range(200):
+        scene = draw_dialogue(random, "train", describe).turns[0].picture
+        assert scene is not None
+        said = described(scene).lower()
+        assert all(f"{f.color} {f.shape}" in said and PLACES[f.row, f.column] in said for f in scene.figures)
+        assert said.count(",") == len(scene.figures) - 1
+        looks = draw_dialogue(random, "train", look)
+        shown = looks.turns[0].picture
+        assert shown is not None
+        for turn in looks.turns:
+            if turn.question == "How many shapes do you see?":
+                assert number(turn.answer) == len(shown.figures)
+            elif turn.question.startswith("How many"):
+                asked = next(name for name in (*SHAPES, *COLORS) if name in turn.question)
+                assert number(turn.answer) == sum(asked in (f.shape, f.color) for f in shown.figures)
+            elif where := re.match(r"Where is the (\w+) (\w+)", turn.question):
+                places = [PLACES[f.row, f.column] for f in shown.figures if (f.color, f.shape) == where.groups()]
+                assert sorted(turn.answer.lower().strip(".").split(" and ")) == sorted(places)
 
 
 @pytest.mark.parametrize("skill", SKILLS, ids=lambda skill: skill.__name__)

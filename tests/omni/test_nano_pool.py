@@ -9,8 +9,19 @@ import pytest
 from omni.train import pool
 from omni.train.exam import MEASURES, noisy, questions
 from omni.train.mixing import FLOOR, HEARD, Take, added, decades, scaled, stretched, take, warped
-from omni.train.noises import KINDS, noise
-from omni.train.pool import AFTER, BEFORE, HOP, MEL, heard, make_shard, read_shard
+from omni.train.noises import KINDS, Kind, noise
+from omni.train.pool import (
+    AFTER,
+    BEFORE,
+    HOP,
+    MEL,
+    heard,
+    keep_version,
+    make_noises,
+    make_shard,
+    read_noises,
+    read_shard,
+)  # fmt: skip
 from omni.train.skills import draw_dialogue
 from omni.train.speakers import RATE, RECORDED, Speaker, cut, espeak_speaker, espeak_variants, family, say
 from omni_tokenizers.audio import LogMel
@@ -71,7 +82,36 @@ def test_utterances_lie_in_their_shard_one_after_another(shard: Path) -> None:
             if u.pause is not None:
                 assert u.begin < u.pause[0] < u.pause[1] < u.end
             at += u.frames
-    assert at == read.noises[0][0]
+    assert at == len(read.frames)
+
+
+def test_noises_are_made_once_and_read_as_they_were_written(tmp_path: Path) -> None:
+    file = make_noises(tmp_path, "dev", pieces=4)
+    held = read_noises(tmp_path, "dev")
+    assert len(held) == 4
+    assert all(200 <= len(frames) <= 501 and frames.shape[1] == 80 for frames in held)
+    assert not all(np.array_equal(held[0][:200], other[:200]) for other in held[1:])
+    before = file.stat().st_mtime_ns
+    assert make_noises(tmp_path, "dev", pieces=4) == file
+    assert file.stat().st_mtime_ns == before
+
+
+def test_a_pool_of_another_version_is_refused(tmp_path: Path) -> None:
+    keep_version(tmp_path / "new")
+    keep_version(tmp_path / "new")
+    (tmp_path / "train-espeak-0000.jsonl").write_text("")
+    with pytest.raises(ValueError, match="of version older, and this recipe reads version 2: remove the folder"):
+        keep_version(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [kind for split in SPLITS for kind in KINDS[split]], ids=lambda kind: kind.__name__)
+def test_every_kind_of_noise_is_as_long_as_asked_and_sounds(kind: Kind) -> None:
+    for seed, samples in enumerate((4000, 32_000, 48_001)):
+        made = kind(np.random.default_rng(seed), samples)
+        assert made.shape == (samples,)
+        assert made.dtype == np.float32
+        assert np.isfinite(made).all()
+        assert made.std() > 0
 
 
 def test_the_pool_holds_what_a_live_log_mel_gives(monkeypatch: pytest.MonkeyPatch) -> None:

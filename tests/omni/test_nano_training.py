@@ -14,7 +14,7 @@ from omni.script import CALL, END, MORE, Script
 from omni.train.export import bundle_of, ship
 from omni.train.mixing import Take
 from omni.train.muon import orthogonal
-from omni.train.pool import make_shard
+from omni.train.pool import make_noises, make_shard
 from omni.train.recipe import Recipe, tokenizers
 from omni.train.training import Training, pace
 from omni.train.writing import IGNORE, LETTERS, Heard, Writing
@@ -31,6 +31,7 @@ TINY = Recipe(
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pool")
     make_shard(folder, "train", 0, 12, False)
+    make_noises(folder, "train", pieces=6)
     return folder
 
 
@@ -89,12 +90,14 @@ def test_a_training_reads_the_shards_it_stopped_with_until_its_next_checkpoint(
 @pytest.mark.slow
 def test_two_processes_learn_what_one_does(tmp_path: Path, pool: Path, vocabulary: Text) -> None:
     alone = training(tmp_path / "alone", pool, vocabulary)
+    first = weights(alone)
     alone.run(3)
     both = training(tmp_path / "both", pool, vocabulary, helpers=1)
     both.run(3)
     both.crew.close()
-    one, two = weights(alone), weights(both)
-    assert all(torch.allclose(one[name], two[name], atol=2e-3) for name in one)
+    zero, one, two = (torch.cat([t.flatten() for t in of.values()]) for of in (first, weights(alone), weights(both)))
+    # Not each number: Adam moves one whose gradient is nearly nothing by its sign, and that is a matter of rounding.
+    assert (one - two).norm() < 0.1 * (one - zero).norm()
 
 
 def test_what_is_shipped_says_what_was_trained(tmp_path: Path, pool: Path, vocabulary: Text) -> None:
@@ -138,7 +141,7 @@ def test_what_is_said_stands_one_token_before_itself() -> None:
     writing.special("<|user|>")
     writing.sound(Take(np.zeros((12, 80), np.float32), 0, 4), "hi")
     codes = np.array([[1, 2], [3, 4], [5, 6]])
-    writing.answer("speak", "abc", script=Script(text=2, frames=2), codes=codes)
+    writing.answer("speak", "abc", script=Script(text=2, frames=2), codes=codes, starts=[(0, 0)])
     example = writing.example()
     said = [i for i in example.text.tolist() if i != IGNORE]
     a, b, c = text().encode("abc")
@@ -151,6 +154,21 @@ def test_what_is_said_stands_one_token_before_itself() -> None:
     assert example.turn[1:4].tolist() == [0.0, 0.0, 1.0]
     assert (example.turn[4:] == -1).all()
     assert example.heard == (Heard(1, 4, tuple(text().encode("hi")), (LETTERS.index("h"), LETTERS.index("i"))),)
+
+
+def test_a_word_is_heard_after_its_last_piece() -> None:
+    special = text().special
+    more, end = special[MORE], special[END]
+    a, b, space, c = text().encode("ab c")
+    codes = np.arange(10).reshape(5, 2)
+    for how in ("speak", "read"):
+        writing = Writing(tokenizers(text(), TinyCodec()), 2)
+        writing.special("<|user|>")
+        writing.answer(how, "ab c", script=Script(), codes=codes, starts=[(0, 0), (3, 3)])  # type: ignore[arg-type]
+        example = writing.example()
+        assert example.codes[example.codes[:, 0] != IGNORE].tolist() == codes.tolist()
+        said = [i for i in example.text.tolist() if i != IGNORE]
+        assert said == [a, b, space, more, more, more, end, c, more, more, end, end]
 
 
 def test_a_call_is_learned_with_its_beginning() -> None:

@@ -106,7 +106,7 @@ def test_a_written_call_has_name_arguments_and_an_id() -> None:
     reply = Reply(
         origin(1), "speak", Script(), bundle.special, bundle.text.decoder(), Sampler(GREEDY), 9, calls="may", start=0
     )
-    assert reply.calls_now == "may"
+    assert reply.legal == "may"
     for at, chosen in enumerate([bundle.special[CALL], *bundle.text.encode(text), bundle.special[END]]):
         reply.say(chosen, at)
     assert list(reply.out) == [ToolCall(origin(1), "light", '{"on":true}', "call_resp_1"), Done(origin(1), "tool")]

@@ -55,7 +55,7 @@ class Beat:
     @classmethod
     def of(cls, rate: float, script: Script) -> "Beat":
         """As often as an answer makes a step, of text or of a frame, in real time."""
-        return cls(1 / (rate * (1 + script.text / script.frames)))
+        return cls(1 / (rate * script.steps))
 
     def next(self, now: float) -> float:
         """The next instant; `now` or earlier if it is due."""

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from omni.engine.protocol import Done, Event, Failed, Origin, TextDelta, Tokens, ToolCall, Usage
 from omni.model.sampling import Sampler
-from omni.script import CALL, END, Answering, Calls, How, Script, call_of
+from omni.script import CALL, END, Answering, Calls, How, Next, Script, call_of
 
 LONGEST_CALL = 512  # ids of a tool's call
 FRAMES_A_WORD = 25  # frames that speech may go on for each id of text, and 50 more: a second to an id is very slow
 FRAMES_MORE = 50
 NONE = Tokens()
+Legal = Calls | Literal["end"]  # of text: no call, perhaps a call, only a call, only the end
 
 
 @dataclass(frozen=True)
@@ -55,26 +56,31 @@ class Reply:
         self.answering = Answering(self.script, self.how)
 
     @property
-    def next(self) -> Literal["text", "frame", "over"]:
+    def next(self) -> Next:
         """What is said next."""
         return self.answering.next
 
     @property
-    def calls_now(self) -> Calls:
-        """Whether a tool may be called now: a call is the first of an answer."""
-        return self.calls if not self.ids else "no"
+    def legal(self) -> Legal:
+        """What text may come now: a call is the first of an answer; at the limit, only the speech of the last word."""
+        return "end" if self._long else self.calls if not self.ids else "no"
 
     @property
     def must_end(self) -> bool:
         """Whether a limit leaves nothing but the end."""
         if self.next == "frame":
             return len(self.frames) >= FRAMES_A_WORD * len(self.ids) + FRAMES_MORE
+        return self.next == "text" and self._long
+
+    @property
+    def _long(self) -> bool:
         return len(self.ids) >= (LONGEST_CALL if self.calling else self.longest)
 
     def say(self, chosen: int, at: int) -> None:
         """An id of text was chosen and stands at this place of the tape."""
         if chosen == self.special[END]:
             self.ends.append((at, "text"))
+            self.cut_short |= self._long
             self.answering.say("end")
             self._finish_text()
         else:
@@ -106,7 +112,7 @@ class Reply:
         Everything that was said up to the last frame that was heard at all stays, words before it among them.
         """
         keep: int | None = None
-        if seconds is not None and self.how in ("speak", "read") and not self.calling:
+        if seconds is not None and self.how == "speak" and not self.calling:
             count = min(len(self.frames), ceil(round(seconds * frame_rate, 6)))
             if count == 0:  # not even the words that were written ahead
                 keep = self.start + 1
@@ -117,8 +123,11 @@ class Reply:
                 del self.frames[count:]
                 self.ends = [(at, what) for at, what in self.ends if at < keep]
         held = [what for _, what in self.ends]
-        text_open = self.how != "read" and "text" not in held
-        frames_open = "frame" not in held and (self.how == "read" or (self.how == "speak" and self._speaks))
+        text_open = "text" not in held
+        if self.script.by_words:
+            frames_open = text_open and (bool(self.frames) if keep is not None else self.next == "frame")
+        else:
+            frames_open = "frame" not in held and self.how == "speak" and bool(self.ids) and not self.calling
         return keep, [END] * (text_open + frames_open)
 
     def shift(self, by: int) -> None:
@@ -134,10 +143,6 @@ class Reply:
         if self.start >= stop:
             self.shift(start - stop)
         return self
-
-    @property
-    def _speaks(self) -> bool:
-        return bool(self.ids) and not self.calling
 
     def _more(self, text: str) -> None:
         self.text += text

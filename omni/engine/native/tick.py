@@ -12,11 +12,12 @@ from omni.bundle import Bundle
 from omni.engine.native.choose import choose_codes, choose_ids, choose_stops
 from omni.engine.native.embedding import Embedding
 from omni.engine.native.lane import Lane
+from omni.engine.native.reply import Legal, Reply
 from omni.engine.native.rows import Row
 from omni.engine.native.slots import Slots
 from omni.engine.native.tape import OF_AUDIO
 from omni.model.cache import Cache
-from omni.script import CALL, END, MORE, Calls
+from omni.script import CALL, END, MORE
 
 LAST = 4  # tokens of a context that an answer leaves free: its ends
 
@@ -41,7 +42,7 @@ class Tick:
         self.embedding = embedding
         self.slots = slots
         special = bundle.special
-        self.end = special[END]
+        self.end, self.more = special[END], special[MORE]
         weight = self.model.embed.weight
         # Added to the scores of text: nothing but words and the end; and where a tool may or must be called, a call.
         words = torch.zeros(self.model.spec.text, dtype=weight.dtype)
@@ -51,11 +52,13 @@ class Tick:
         calls[special[CALL]] = 0
         only = torch.full_like(words, float("-inf"))
         only[special[CALL]] = 0
-        legal: dict[Calls, Tensor] = {"no": words, "may": calls, "must": only}
+        ends = torch.full_like(words, float("-inf"))
+        ends[self.end] = 0
+        legal: dict[Legal, Tensor] = {"no": words, "may": calls, "must": only, "end": ends}
         self.legal = {when: scores.to(weight.device) for when, scores in legal.items()}
         head = weight[: self.model.spec.text] if self.model.head is None else self.model.head.weight
         self.text = head.detach()  # [text ids, width]
-        self.go_on = self.text[[special[MORE], self.end]]  # [2, width]
+        self.go_on = self.text[[self.more, self.end]]  # [2, width]
 
     def step(self, work: Sequence[tuple[Lane, int]]) -> None:
         """Read the next so many tokens of each lane, and let their owners know what came of it."""
@@ -103,32 +106,26 @@ class Tick:
         for reply, must in zip(replies, must_end, strict=True):
             reply.cut_short |= must
         ids = {n: self.end for n, must in enumerate(must_end) if must}
-        texts = [n for n, reply in enumerate(replies) if reply.next == "text" and n not in ids]
+        texts = [n for n, reply in enumerate(replies) if reply.next in ("text", "either") and n not in ids]
         sounds = [n for n, reply in enumerate(replies) if reply.next == "frame" and n not in ids]
-        if texts:
-            mine = [replies[n] for n in texts]
-            scores = self.scores(_rows(hidden, texts))  # [texts, ids]
-            now = [r.calls_now for r in mine]
-            scores += self.legal["no"] if now.count("no") == len(now) else torch.stack([self.legal[n] for n in now])
-            ids |= zip(texts, choose_ids(scores, [r.sampler for r in mine]), strict=True)
-        codes: dict[int, list[int]] = {}
+        going = self._choose_words(replies, texts, _rows(hidden, texts), ids) if texts else []  # who says a frame
         if sounds:
-            h = _rows(hidden, sounds)
-            stops = choose_stops(F.linear(h, self.go_on), [replies[n].sampler for n in sounds])
+            stops = choose_stops(F.linear(_rows(hidden, sounds), self.go_on), [replies[n].sampler for n in sounds])
             ids |= {n: self.end for n, stop in zip(sounds, stops, strict=True) if stop}
-            going = [i for i, stop in enumerate(stops) if not stop]
-            if going:
-                said = choose_codes(self.model, _rows(h, going), [replies[sounds[i]].sampler for i in going])
-                codes = {sounds[i]: frame for i, frame in zip(going, said, strict=True)}
+            going += [n for n, stop in zip(sounds, stops, strict=True) if not stop]
+        codes: dict[int, list[int]] = {}
+        if going:
+            said = choose_codes(self.model, _rows(hidden, going), [replies[n].sampler for n in going])
+            codes = dict(zip(going, said, strict=True))
         if ids:
             vectors = self.embedding.ids(list(ids.values()))
             for row, (n, chosen) in enumerate(ids.items()):
                 at = lanes[n].tape.length
                 lanes[n].tape.put(vectors[row : row + 1])
-                if replies[n].next == "text":
-                    replies[n].say(chosen, at)
-                else:
+                if replies[n].next == "frame":
                     replies[n].stop(at)
+                else:
+                    replies[n].say(chosen, at)
         if codes:
             vectors = self.embedding.frames(list(codes.values()))
             for row, (n, frame) in enumerate(codes.items()):
@@ -137,6 +134,23 @@ class Tick:
                 replies[n].frame(frame, at)
         for lane in lanes:
             lane.owner.chosen()
+
+    def _choose_words(self, replies: list[Reply], texts: list[int], hidden: Tensor, ids: dict[int, int]) -> list[int]:
+        """Put what these replies say next into `ids`; those that say a frame instead come back."""
+        scores = self.scores(hidden)  # [texts, ids]
+        more = scores[:, self.more].tolist()
+        now = [replies[n].legal for n in texts]
+        scores += self.legal["no"] if now.count("no") == len(now) else torch.stack([self.legal[n] for n in now])
+        going = []
+        if any(replies[n].next == "either" for n in texts):
+            best = scores.max(1).values.tolist()
+            speaks = [replies[n].next == "either" and m > b for n, m, b in zip(texts, more, best, strict=True)]
+            going = [n for n, frame in zip(texts, speaks, strict=True) if frame]
+            scores = _rows(scores, [row for row, frame in enumerate(speaks) if not frame])
+            texts = [n for n in texts if n not in going]
+        if texts:
+            ids |= zip(texts, choose_ids(scores, [replies[n].sampler for n in texts]), strict=True)
+        return going
 
 
 def _rows(x: Tensor, which: list[int]) -> Tensor:

@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 import numpy as np
 
-from omni.engine.pipeline.saying import FRAMES_A_LETTER, Spoken, Word, bundle_at, say
+from omni.engine.pipeline.saying import Word, bundle_at, read_out, say
 from omni.engine.pipeline.stages import Call, Message, Samples, Stopped
 from omni.engine.pipeline.thread import ModelThread
 from omni.engine.protocol import SAMPLE_RATE, Tool
@@ -180,12 +180,9 @@ class NanoVoice:
                 yield piece
 
     def _read(self, text: str, stop: threading.Event) -> Iterator[Samples]:
-        special = self.bundle.special
-        parts: list[Part] = [Ids((special[USER], *self.bundle.text.encode(text, special="text")))]
-        longest = FRAMES_A_LETTER * len(text) + 25
         decoder = self.codec.decoder()
-        for frame in say(self.bundle, parts, "read", longest=longest, stopped=stop.is_set):
-            if isinstance(frame, Spoken) and len(samples := decoder.push(frame.codes)):
+        for frame in read_out(self.bundle, text, stop.is_set):
+            if len(samples := decoder.push(frame.codes)):
                 yield samples
         if len(samples := decoder.finish()):
             yield samples

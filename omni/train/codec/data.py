@@ -23,6 +23,7 @@ from omni_tokenizers.audio.codec import CodeArray
 
 # A voice without echo, breath, roughness or flutter: what is left is the words.
 NANO_VOICE = Voice("en-us", "steph", words_per_minute=150, pitch=50, pitch_range=50)
+BEFORE = 960  # samples of silence before an utterance, one frame
 HALF_TURN = 1 << 15  # a pitch cycle is kept as 16 bits
 
 
@@ -35,7 +36,7 @@ def sentence(random: Random, split: Split) -> str:
     return turn.answer if kind < 0.7 else turn.question
 
 
-def utterance(text: str, before: int = 960, after: int = 2400) -> Tensor:
+def utterance(text: str, before: int = BEFORE, after: int = 2400) -> Tensor:
     """The text in nano's voice at 24 kHz, whole frames, with silence on both sides (samples)."""
     sound, rate = speak(text, NANO_VOICE)
     sound = resample(sound, rate, RATE)

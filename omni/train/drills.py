@@ -1,0 +1,139 @@
+"""Exercises: what the skills ask, asked wider and in more ways, typed, and never in an exam.
+
+A table of small sums can be learned by heart, and then nothing is known of the sums that were held out. What is wider
+than that has to be worked out: numbers up to a hundred, long strings, pictures that are described in full. A word is
+one id to the model, so its letters are a fact like any other, and asked for one by one. The keys are those of the
+skills: what is held out there is held out here.
+"""
+
+from functools import partial
+from random import Random
+
+from omni.train import skills
+from omni.train.dialogue import Dialogue, Turn
+from omni.train.pictures import FOREGROUND, PLACES, Figure, Scene, random_scene
+from omni.train.skills import (
+    WORDS,
+    Skill,
+    arithmetic,
+    clock,
+    comparison,
+    counting,
+    follow_up,
+    picture,
+    repeat,
+    sentence,
+    spelling,
+)
+from omni.train.words import CAPITALS, OPPOSITES, SHAPES, in_words
+
+PLACED = ("first", "second", "third", "fourth", "last")
+CITY_OF = ("The capital of {} is which city?", "Which is the capital city of {}?", "{} has which capital?")
+COUNTRY_OF = ("Which country is {} the capital of?", "Name the country with the capital {}.",
+              "The city {} is the capital of what?", "In which country is {} the capital?")  # fmt: skip
+SIGNS = tuple(word.upper() for word in WORDS if len(word) <= 4)
+
+
+def letter(random: Random) -> Dialogue:
+    """One letter of a word."""
+    word, place = random.choice(WORDS), random.choice(PLACED)
+    at = len(word) - 1 if place == "last" else PLACED.index(place)
+    if at >= len(word):
+        return letter(random)
+    form = random.choice(("What is the {} letter of {}?", "Tell me the {} letter of {}."))
+    return Dialogue("letter", (Turn(form.format(place, word), f"{word[at].upper()}."),), f"{place} letter of {word}")
+
+
+def spelled(random: Random) -> Dialogue:
+    """Which word these letters are."""
+    word = random.choice(WORDS)
+    form = random.choice(("Which word is {}?", "What do the letters {} spell?", "Read {}."))
+    return Dialogue("spelled", (Turn(form.format(" ".join(word.upper())), sentence(word)),), f"letters {word}")
+
+
+def capital(random: Random) -> Dialogue:
+    """Capitals both ways, in words that no exam uses."""
+    country, city = random.choice(list(CAPITALS.items()))
+    forward = random.random() < 0.5
+    form = random.choice(CITY_OF if forward else COUNTRY_OF)
+    asked, answer = (country, city) if forward else (city, country)
+    return Dialogue("capital", (Turn(form.format(asked), sentence(answer)),), f"capital {form} {asked}")
+
+
+def opposite(random: Random) -> Dialogue:
+    """Opposites in words that no exam uses."""
+    word, other = random.choice(list(OPPOSITES.items()))
+    form = random.choice(("Name the opposite of {}.", "What is the reverse of {}?", "The opposite of {} is what?"))
+    return Dialogue("opposite", (Turn(form.format(word), sentence(other)),), f"opposite {form} {word}")
+
+
+def line(random: Random) -> Dialogue:
+    """The number before or after another."""
+    number, step = random.randint(1, 98), random.choice((-1, 1))
+    form = f"Which number comes {'after' if step > 0 else 'before'} {in_words(number)}?"
+    key = f"{number} {'plus' if step > 0 else 'minus'} 1"
+    return Dialogue("line", (Turn(form, sentence(in_words(number + step))),), key)
+
+
+def sign(random: Random) -> Dialogue:
+    """A word or a number in a picture: read, or spelled."""
+    scene = random_scene(random, "text", (str(random.randint(0, 99)),) if random.random() < 0.25 else SIGNS)
+    if scene.text.isdigit():
+        turn = Turn("Which number do you see?", sentence(in_words(int(scene.text))), scene)
+    elif random.random() < 0.5:
+        turn = Turn("Which letters do you see?", " ".join(scene.text) + ".", scene)
+    else:
+        turn = Turn("Which word do you see?", sentence(scene.text.lower()), scene)
+    return Dialogue("sign", (turn,), scene.key)
+
+
+def described(scene: Scene) -> str:
+    """All that is in a picture, place by place."""
+    figures = sorted(scene.figures, key=lambda f: (f.row, f.column))
+    named = (f"{PLACES[f.row, f.column]} {'an' if f.color == 'orange' else 'a'} {f.color} {f.shape}" for f in figures)
+    return sentence(", ".join(named))
+
+
+def describe(random: Random) -> Dialogue:
+    """A picture is described: every place, color and shape of it."""
+    scene = random_scene(random, random.choice(("figures", "figures", "one")))
+    ask = random.choice(("Describe the picture.", "What do you see?", "Tell me what is in the picture."))
+    return Dialogue("describe", (Turn(ask, described(scene), scene),), scene.key)
+
+
+def look(random: Random) -> Dialogue:
+    """Several questions about one picture."""
+    scene = random_scene(random, "figures")
+    turns = [Turn(*_about(random, scene, random.choice(scene.figures))) for _ in range(random.randint(2, 4))]
+    turns[0] = Turn(turns[0].question, turns[0].answer, scene)
+    return Dialogue("look", tuple(turns), scene.key)
+
+
+def _about(random: Random, scene: Scene, figure: Figure) -> tuple[str, str]:
+    """A question about a picture, and its answer."""
+    kind = random.choice(("color", "shape", "there", "place", "count"))
+    there = PLACES[figure.row, figure.column]
+    if kind == "color":
+        return f"What color is the shape {there}?", sentence(figure.color)
+    if kind == "shape":
+        return f"What shape is {there}?", sentence(f"a {figure.shape}")
+    if kind == "place":
+        alike = [f for f in scene.figures if (f.shape, f.color) == (figure.shape, figure.color)]
+        where = [PLACES[f.row, f.column] for f in sorted(alike, key=lambda f: (f.row, f.column))]
+        return f"Where is the {figure.color} {figure.shape}?", sentence(" and ".join(where))
+    if kind == "count":
+        return "How many shapes do you see?", sentence(in_words(len(scene.figures)))
+    asked = random.choice((figure.color, random.choice(FOREGROUND), figure.shape, random.choice(SHAPES)))
+    count = sum(asked in (f.color, f.shape) for f in scene.figures)
+    plural = {"cross": "crosses"}.get(asked, f"{asked}s") if asked in SHAPES else f"{asked} shapes"
+    return f"How many {plural} do you see?", sentence(in_words(count))
+
+
+# How often each is drawn, relative to the others; some of them are skills as they are.
+DRILLS: dict[Skill, float] = {
+    arithmetic: 2.0, partial(arithmetic, most=99, factor=12): 4.0, line: 0.7, comparison: 1.5,
+    clock: 0.5, partial(clock, latest=11): 0.7, counting: 0.5, partial(counting, first=40, longest=9): 1.0,
+    repeat: 1.0, partial(repeat, longest=8): 1.5, spelling: 1.5, letter: 2.0, spelled: 1.5, skills.capital: 1.0,
+    capital: 1.5, skills.opposite: 0.7, opposite: 1.0, follow_up: 1.5, picture: 1.5, sign: 1.5, describe: 1.5,
+    look: 1.5,
+}  # fmt: skip
