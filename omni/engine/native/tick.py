@@ -112,7 +112,7 @@ class Tick:
         if sounds:
             stops = choose_stops(F.linear(_rows(hidden, sounds), self.go_on), [replies[n].sampler for n in sounds])
             ids |= {n: self.end for n, stop in zip(sounds, stops, strict=True) if stop}
-            going += [n for n, stop in zip(sounds, stops, strict=True) if not stop]
+            going = sorted([*going, *(n for n, stop in zip(sounds, stops, strict=True) if not stop)])
         codes: dict[int, list[int]] = {}
         if going:
             said = choose_codes(self.model, _rows(hidden, going), [replies[n].sampler for n in going])
@@ -154,5 +154,5 @@ class Tick:
 
 
 def _rows(x: Tensor, which: list[int]) -> Tensor:
-    """Some rows of x, all of them without a copy."""
+    """Some rows of x, in their order; all of them without a copy."""
     return x if len(which) == len(x) else x[which]
