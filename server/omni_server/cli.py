@@ -1,9 +1,11 @@
 """The `omni` command: finds the subcommand by name and imports only that one."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from types import FrameType
 from typing import Protocol, cast
 
 from omni_tokenizers.version import __version__
@@ -58,6 +60,8 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code (2 for a refusal, 130 for Ctrl-C)."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:  # a process of its own; `serve` and `train` have handlers of theirs
+        signal.signal(signal.SIGTERM, _terminated)
     chosen = next((word for word in words if not word.startswith("-")), None)
     parser = build_parser(chosen)
     args = parser.parse_args(words)
@@ -71,6 +75,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _terminated(number: int, _frame: FrameType | None) -> None:
+    """Leave as by an exception: what was opened is closed, and a server that was started ends too."""
+    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

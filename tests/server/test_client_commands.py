@@ -4,9 +4,11 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import soundfile
 
@@ -227,6 +229,24 @@ def test_bash_completes_commands_and_their_flags() -> None:
 
     assert completed("com") == ["compare", "completion"]
     assert completed("talk", "--mo") == ["--mode", "--model"]
+
+
+def test_a_command_that_is_terminated_takes_its_server_along(recording: str, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "omni_server.cli", "talk", *[recording] * 20, "--mode", "echo"]
+    with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as talk:
+        servers: list[psutil.Process] = []
+        deadline = time.monotonic() + 60
+        while not servers and talk.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+            servers = psutil.Process(talk.pid).children(recursive=True)
+        time.sleep(0.5)
+        talk.terminate()
+        assert talk.wait(30) == 143
+    assert servers
+    left = psutil.wait_procs(servers, timeout=20)[1]
+    for server in left:
+        server.kill()
+    assert left == []
 
 
 def test_the_client_needs_no_torch() -> None:
