@@ -1,10 +1,10 @@
-"""A model that converses, with all that belongs to it: tokenizers, codec, and the script it was taught.
+"""A model that converses, with all that belongs to it: tokenizers and codec.
 
 bundle = Bundle.load("folder")
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,11 +12,12 @@ import torch
 
 from omni.model.load import load, save
 from omni.model.omni import Omni
-from omni.script import SPECIALS, Script
+from omni.script import SPECIALS
 from omni_tokenizers.audio.codec import Codec
 from omni_tokenizers.sequence import Omni as Tokens
 
 CODEC = "codec"  # the folder beside the weights
+SCRIPT = "words"  # how answers are spoken, in config.json: word by word
 
 
 def text_of(tokens: Tokens) -> Any:
@@ -26,12 +27,11 @@ def text_of(tokens: Tokens) -> Any:
 
 @dataclass
 class Bundle:
-    """The omni model, the tokenizer of its sequences, the codec it speaks with, and how turns are written."""
+    """The omni model, the tokenizer of its sequences, and the codec it speaks with."""
 
     model: Omni
     tokens: Tokens
     codec: Codec | None = None
-    script: Script = field(default_factory=Script)
     about: Mapping[str, Any] = field(default_factory=dict)  # what else config.json says: name, recipe, hash
 
     def __post_init__(self) -> None:
@@ -68,7 +68,7 @@ class Bundle:
         if "audio" in self.tokens.modalities:
             mel = cast(Any, self.tokens.modalities["audio"]).mel
             settings["audio"] = {"bins": mel.bins, "floor": mel.floor}
-        config = {**self.about, **self.model.spec.config(), "tokenizers": settings, "script": asdict(self.script)}
+        config = {**self.about, **self.model.spec.config(), "tokenizers": settings, "script": SCRIPT}
         save(self.model, config, folder)
         self.text.save(folder / "tokenizer.json")
         if self.codec is not None and hasattr(self.codec, "save"):
@@ -93,7 +93,11 @@ class Bundle:
 
             codec = NanoCodec.load(folder / CODEC)
         tokens = Tokens(**found.tokenizers, codec=codec)
-        script = Script(**found.config.get("script", {}))
+        if (script := found.config.get("script", SCRIPT)) != SCRIPT:
+            raise ValueError(
+                f"the model in {folder} was taught to write answers otherwise ({script!r}, not {SCRIPT!r}): "
+                "use the version that made it, or train it again"
+            )
         known = {*found.model.spec.config(), "tokenizers", "script"}
         about = {name: value for name, value in found.config.items() if name not in known}
-        return cls(found.model, tokens, codec, script, about)
+        return cls(found.model, tokens, codec, about)

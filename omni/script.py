@@ -32,41 +32,17 @@ OPENS: dict[How, str] = {"answer": ANSWER, "speak": SPEAK, "transcribe": TRANSCR
 Next = Literal["text", "either", "frame", "over"]
 Woven = Literal["text", "frame", "stop"]
 Calls = Literal["no", "may", "must"]  # whether an answer is a call of a tool
-
-
-@dataclass(frozen=True)
-class Script:
-    """How text and speech take turns in a spoken answer.
-
-    Word by word, the model says the ids of a word and then what it sounds like, which END closes; so it always knows
-    where in the text it is. Or by runs that have a length: text leads, and END closes all of the speech.
-    """
-
-    text: int = 0  # ids in a run of text; 0: word by word
-    frames: int = 0  # frames in a run of speech, while there is text to come
-
-    def __post_init__(self) -> None:
-        if min(self.text, self.frames) < 0 or (self.text > 0) != (self.frames > 0):
-            raise ValueError(
-                f"runs of {self.text} ids and {self.frames} frames cannot be: both are 0, word by word, or neither"
-            )
-
-    @property
-    def by_words(self) -> bool:
-        """Whether speech stands behind the word that it says."""
-        return not self.text
-
-    @property
-    def steps(self) -> float:
-        """Steps of the model for each frame of speech; word by word about one more for every four frames."""
-        return 1 + (0.25 if self.by_words else self.text / self.frames)
+STEPS_A_FRAME = 1.25  # of the model, about: the ids and the ends of words take a step too
 
 
 @dataclass
 class Answering:
     """Where an answer stands: what may come next. One object for every answer, told of all that is said.
 
-    >>> answer = Answering(Script(), "speak")
+    A spoken answer goes word by word, the ids of a word and then what it sounds like, which END closes; so the model
+    always knows where in the text it is. After an id comes another one, or a frame; after a frame another one, or END.
+
+    >>> answer = Answering("speak")
     >>> said = []
     >>> while answer.next != "over":
     ...     said.append(answer.next)
@@ -80,77 +56,51 @@ class Answering:
     'text either frame frame text either frame frame text'
     """
 
-    script: Script
     how: How
-    next: Next = field(init=False)
-    text_over: bool = field(init=False)
-    frames_over: bool = field(init=False)
+    next: Next = field(default="text", init=False)
     ids: int = field(default=0, init=False)  # of text that were said, the end not counted
-    run: int = field(default=0, init=False)  # tokens of the kind that was said last
+    silent: bool = field(init=False)  # the answer is text alone
 
     def __post_init__(self) -> None:
-        self.text_over = self.how == "read" and not self.script.by_words
-        self.frames_over = self.how in ("answer", "transcribe")
-        self.next = "frame" if self.text_over else "text"
+        self.silent = self.how in ("answer", "transcribe")
 
     def say(self, what: Literal["word", "call", "end"]) -> None:
-        """An id of text was said: one of a word, the beginning of a call, or the end of the text."""
+        """An id of text was said: one of a word, the beginning of a call, which is never spoken, or the end."""
         if self.next not in ("text", "either"):
             raise ValueError(f"an id of text is said and {self.next} was next")
-        if what == "call":
-            self.frames_over = True  # a call is never spoken
         if what == "end":
-            self.text_over = True
-            if self.ids == 0 or self.script.by_words:
-                self.frames_over = True  # nothing to say, or all of it was said
+            self.next = "over"
         else:
             self.ids += 1
-        self._go_on("text")
+            self.silent |= what == "call"
+            self.next = "text" if self.silent else "either"
 
     def frame(self) -> None:
         """A frame of speech was said."""
         if self.next not in ("frame", "either"):
             raise ValueError(f"a frame is said and {self.next} was next")
-        self._go_on("frame")
+        self.next = "frame"
 
     def stop(self) -> None:
-        """END was said where a frame was next: there is no more speech, of this word or of all."""
+        """END was said where a frame was next: the word was said."""
         if self.next != "frame":
             raise ValueError(f"the speech is ended and {self.next} was next")
-        self.frames_over = not self.script.by_words
-        self._go_on("stop")
-
-    def _go_on(self, said: Woven) -> None:
-        self.run += 1
-        if self.text_over or self.frames_over:
-            following: Next = "over" if self.text_over and self.frames_over else "frame" if self.text_over else "text"
-        elif self.script.by_words:
-            following = "either" if said == "text" else "frame" if said == "frame" else "text"
-        elif self.run < (self.script.text if said == "text" else self.script.frames):
-            following = self.next
-        else:
-            following = "frame" if said == "text" else "text"
-        if following != self.next:
-            self.next, self.run = following, 0
+        self.next = "text"
 
 
-def weave(
-    script: Script, how: How, ids: Sequence[int], frames: Sequence[int] = (), *, call: bool = False
-) -> list[tuple[Woven, int]]:
-    """The order of a whole answer of these text ids, with so many frames for each: what each token is, and which.
+def weave(how: How, ids: Sequence[int], frames: Sequence[int] = (), *, call: bool = False) -> list[tuple[Woven, int]]:
+    """The order of a whole answer of these text ids, with so many frames after each: what each token is, and which.
 
-    The ends are in it: ("text", len(ids)) is the end of the text, "stop" one of speech.
+    The ends are in it: ("text", len(ids)) is the end of the text, "stop" that of a word's speech.
 
-    >>> weave(Script(), "speak", [7, 8, 9], [0, 2, 1])[:6]
+    >>> weave("speak", [7, 8], [0, 2])
     [('text', 0), ('text', 1), ('frame', 0), ('frame', 1), ('stop', 2), ('text', 2)]
-    >>> weave(Script(text=2, frames=2), "speak", [7, 8, 9], [2, 1, 0])  # what counts here is how many there are in all
-    [('text', 0), ('text', 1), ('frame', 0), ('frame', 1), ('text', 2), ('text', 3), ('frame', 2), ('stop', 3)]
     """
-    state = Answering(script, how)
+    state = Answering(how)
     order: list[tuple[Woven, int]] = []
     said = spoken = 0
     while state.next != "over":
-        due = spoken < sum(frames[:said] if script.by_words else frames)
+        due = spoken < sum(frames[:said])
         if state.next == "text" or (state.next == "either" and not due):
             order.append(("text", said))
             state.say("end" if said == len(ids) else "call" if call and said == 0 else "word")

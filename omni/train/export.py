@@ -24,7 +24,7 @@ def bundle_of(folder: Path, codec: Any = None) -> Bundle:
     with safe_open(folder / STATE, framework="pt") as opened:
         about = json.loads(opened.metadata()["about"])
         built.load_state_dict({name: opened.get_tensor(f"model.{name}") for name in built.state_dict()})
-    return Bundle(built.eval(), tokens, codec, recipe.script, description(recipe, about))
+    return Bundle(built.eval(), tokens, codec, description(recipe, about))
 
 
 def description(recipe: Recipe, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,4 +37,4 @@ def description(recipe: Recipe, about: Mapping[str, Any]) -> dict[str, Any]:
 def ship(bundle: Bundle, folder: Path) -> None:
     """Write the bundle in half precision."""
     half = copy.deepcopy(bundle.model).to(torch.float16)
-    Bundle(half, bundle.tokens, bundle.codec, bundle.script, bundle.about).save(folder)
+    Bundle(half, bundle.tokens, bundle.codec, bundle.about).save(folder)

@@ -8,7 +8,7 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from omni.script import RESULT, USER, How, Script, declared
+from omni.script import RESULT, USER, How, declared
 from omni.train.dialogue import TOOLS, Dialogue, Split, Turn
 from omni.train.drills import DRILLS
 from omni.train.mixing import Take, decades, fitted, scaled, take
@@ -49,7 +49,6 @@ class Mixture:
     tokens: Omni
     books: int
     entries: int  # of each book
-    script: Script
     split: Split
     pool: ListLike[Shard]
     noises: ListLike[Frames]
@@ -136,7 +135,7 @@ class Mixture:
         self.earlier(writing, random, numbers)
         writing.special(USER)
         writing.sound(self.taken((shard, utterance), random, numbers), utterance.text)
-        writing.answer("transcribe", utterance.text, script=self.script)
+        writing.answer("transcribe", utterance.text)
         return writing.example()
 
     def read(self, sayings: Sayings, random: Random) -> Example:
@@ -147,7 +146,7 @@ class Mixture:
         writing.say(text)
         codes = sayings.of(text)
         before, starts = self.slipped(codes, random), sayings.where[text].starts
-        writing.answer("read", text, script=self.script, codes=codes, starts=starts, before=before)
+        writing.answer("read", text, codes=codes, starts=starts, before=before)
         return writing.example()
 
     def drilled(self, random: Random, numbers: np.random.Generator) -> Example:
@@ -170,7 +169,7 @@ class Mixture:
         quiet = np.full((frames, 80), -6.5, np.float32)
         writing.sound(Take(scaled(quiet if log is None else log), 0, 0), "")
         how: How = random.choice(("answer", "speak", "transcribe"))
-        writing.answer(how, "", script=self.script)
+        writing.answer(how, "")
         return writing.example()
 
     def conversation(
@@ -221,15 +220,15 @@ class Mixture:
         """The answer to a turn, with the call of a tool before it where there is one."""
         if turn.call is not None:
             call_in: How = random.choice(("answer", "speak"))  # a call is text in both
-            writing.answer(call_in, turn.call.as_text(), script=self.script, call=True)
+            writing.answer(call_in, turn.call.as_text(), call=True)
             writing.special(RESULT)
             writing.say(turn.call.result)
         if self.sayings is not None and turn.answer in self.sayings and random.random() < self.shares.speak:
             codes = self.sayings.of(turn.answer)
             before, starts = self.slipped(codes, random), self.sayings.where[turn.answer].starts
-            writing.answer("speak", turn.answer, script=self.script, codes=codes, starts=starts, before=before)
+            writing.answer("speak", turn.answer, codes=codes, starts=starts, before=before)
         else:
-            writing.answer("answer", turn.answer, script=self.script)
+            writing.answer("answer", turn.answer)
 
     def slipped(self, codes: NDArray[np.int64], random: Random) -> NDArray[np.int64]:
         """What was said as the model may find it behind itself: it says wrong codes, and has to go on by the text."""

@@ -1,7 +1,7 @@
 """The recipe of nano in numbers, and the untrained model that it describes."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,7 +12,7 @@ from omni.model.embed import Books, Mel, Picture
 from omni.model.heads import CodeHead
 from omni.model.omni import Omni, OmniSpec
 from omni.model.stem import Stem
-from omni.script import SPECIALS, Script, declared
+from omni.script import SPECIALS, declared
 from omni.train.dialogue import TOOLS
 from omni.train.pool import word_string
 from omni.train.skills import WORDS, draw_dialogue
@@ -54,7 +54,6 @@ class Recipe:
     cooling: int = 0  # last steps, over which the rate goes to zero in a straight line
     clip: float = 1.0  # of the gradient's norm
     seed: int = 1
-    script: Script = field(default_factory=Script)
 
     def config(self) -> dict[str, Any]:
         """The recipe as JSON."""
@@ -63,7 +62,7 @@ class Recipe:
     @staticmethod
     def of(config: dict[str, Any]) -> "Recipe":
         """The recipe that a `config()` describes."""
-        return Recipe(**{**config, "script": Script(**config["script"])})
+        return Recipe(**config)
 
 
 def texts(count: int = 30_000) -> Iterator[str]:

@@ -75,7 +75,7 @@ class Training:
         """Read the shards of these names, or all that there are by now."""
         files = [self.pool / name for name in names] if names else list(shards(self.pool, "train"))
         self.standing.shards = tuple(file.stem for file in files)
-        self.mixture = mixture(self.recipe, self.tokens, self.pool, self.standing.shards)
+        self.mixture = mixture(self.tokens, self.pool, self.standing.shards)
         self.crew.tell(self.standing.shards)
 
     def step(self) -> Loss:
@@ -176,12 +176,12 @@ class Reading:
             self.found = self.found.plus(part.detached())
 
 
-def mixture(recipe: Recipe, tokens: Tokens, pool: Path, names: tuple[str, ...]) -> Mixture:
+def mixture(tokens: Tokens, pool: Path, names: tuple[str, ...]) -> Mixture:
     """The mixture over the shards of these names."""
     read_shards = [read_shard(pool / f"{name}.jsonl") for name in names]
     sayings = read_sayings(pool) if "codec" in tokens.modalities else None
     noises = read_noises(pool, "train")
-    return Mixture(tokens, len(BOOKS), min(BOOKS), recipe.script, "train", read_shards, noises, sayings)
+    return Mixture(tokens, len(BOOKS), min(BOOKS), "train", read_shards, noises, sayings)
 
 
 def codec_at(folder: Path | None) -> NanoCodec | None:
@@ -210,10 +210,10 @@ def help_read(
     torch.set_num_threads(1)
     tokens = tokenizers(load_or_train(recipe, folder), codec_at(codec))
     members = pipe.recv()
-    reads = mixture(recipe, tokens, pool, pipe.recv())
+    reads = mixture(tokens, pool, pipe.recv())
     while (told := told_by(pipe)) is not None:
         if isinstance(told, tuple):
-            reads = mixture(recipe, tokens, pool, told)
+            reads = mixture(tokens, pool, told)
             continue
         if not isinstance(told, int):
             raise TypeError(f"a helper is told a step, shards or None, not {type(told).__name__}")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omni.bundle import text_of
-from omni.script import CALL, END, MORE, OPENS, SYSTEM, TOOL, How, Script, weave
+from omni.script import CALL, END, MORE, OPENS, SYSTEM, TOOL, How, weave
 from omni.train.mixing import Take
 from omni_tokenizers.sequence import Codes, Frames, Ids, Image, Omni, Sequence
 from omni_tokenizers.sequence.parts import Part
@@ -115,7 +115,6 @@ class Writing:
         how: How,
         text: str,
         *,
-        script: Script,
         codes: NDArray[np.int64] | None = None,
         starts: ListLike[tuple[int, int]] = (),
         before: NDArray[np.int64] | None = None,
@@ -132,7 +131,7 @@ class Writing:
         if call:
             ids = [self._vocabulary.special[CALL], *ids]
         end, more = self._vocabulary.special[END], self._vocabulary.special[MORE]
-        for what, number in weave(script, how, ids, frames or [0] * len(ids), call=call):
+        for what, number in weave(how, ids, frames or [0] * len(ids), call=call):
             if what == "text":
                 self._ids([end if number == len(ids) else ids[number]], True)
             elif what == "stop":

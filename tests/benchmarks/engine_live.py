@@ -10,7 +10,6 @@ import numpy as np
 
 from omni.engine.native.engine import NativeEngine
 from omni.engine.protocol import AudioIn, AudioOut, Done, EndOfTurn, Failed, Full, Origin, SessionSpec
-from omni.script import Script
 from tests.benchmarks.harness import Row
 from tests.omni.planted import planted
 
@@ -68,7 +67,7 @@ async def user(engine: NativeEngine, seen: Seen, number: int, until: float) -> N
 async def crowd(sessions: int, seconds: float) -> Seen:
     """So many of them for so long."""
     shape = {"width": 256, "depth": 6, "heads": 8, "kv_heads": 8, "hidden": 704, "longest": 2048}
-    bundle = planted("abcdefgjklmnopqrs", ANSWERED, script=Script(text=4, frames=16), **shape)
+    bundle = planted("abcdefgjklmnopqrs", ANSWERED, **shape)
     engine = NativeEngine(bundle, sessions=sessions)
     await engine.start()
     seen = Seen()

@@ -18,7 +18,7 @@ from omni.engine.native.reply import Reply
 from omni.model.omni import Omni, OmniSpec
 from omni.model.sampling import Sampler
 from omni.sampling import GREEDY
-from omni.script import ANSWER, END, SPECIALS, Script
+from omni.script import ANSWER, END, SPECIALS
 from omni_tokenizers import Text
 from omni_tokenizers.sequence import Omni as Tokens
 from tests.benchmarks.harness import Row, compare
@@ -62,9 +62,7 @@ class Lanes:
             lane = engine.slots.give(slot, Nobody())
             lane.tape.put(engine.embedding.ids(self.prompts[slot]))
             b = bundle()
-            lane.reply = Reply(
-                None, "answer", Script(), b.special, b.text.decoder(), Sampler(GREEDY), 10**6, calls="no", start=0
-            )
+            lane.reply = Reply(None, "answer", b.special, b.text.decoder(), Sampler(GREEDY), 10**6, calls="no", start=0)
             engine.tick.step([(lane, PROMPT)])
             lanes.append(lane)
         return lanes

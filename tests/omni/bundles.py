@@ -10,7 +10,7 @@ from omni.model.embed import Books, Mel, Picture
 from omni.model.heads import CodeHead
 from omni.model.omni import Omni, OmniSpec
 from omni.model.stem import Stem
-from omni.script import SPECIALS, Script
+from omni.script import SPECIALS
 from omni_tokenizers import LogMel, Patches, Text
 from omni_tokenizers.audio.codec import checked_codes
 from omni_tokenizers.image import Square
@@ -62,7 +62,7 @@ class HumsDecoder:
 
 
 def random_bundle(
-    seed: int = 0, *, speaks: bool = True, sees: bool = True, longest: int = 1024, script: Script | None = None,
+    seed: int = 0, *, speaks: bool = True, sees: bool = True, longest: int = 1024,
     **changes: object,
 ) -> Bundle:  # fmt: skip
     """A tiny omni model with random weights, its tokenizers, a codec that hums; the same for the same seed."""
@@ -81,4 +81,4 @@ def random_bundle(
         "extra": {"turn": 1}, **changes,
     }  # fmt: skip
     torch.manual_seed(seed)
-    return Bundle(Omni(OmniSpec(**about)).eval(), tokens, codec, script or Script(), {"name": "random"})
+    return Bundle(Omni(OmniSpec(**about)).eval(), tokens, codec, {"name": "random"})

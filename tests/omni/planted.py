@@ -16,7 +16,7 @@ from omni.model.embed import Books, Mel, Values
 from omni.model.heads import CodeHead
 from omni.model.omni import Omni, OmniSpec
 from omni.model.stem import Stem
-from omni.script import CALL, END, MORE, OPENS, SPECIALS, How, Script, weave
+from omni.script import CALL, END, MORE, OPENS, SPECIALS, How, weave
 from omni_tokenizers import LogMel, Patches, Text
 from omni_tokenizers.image import Square
 from omni_tokenizers.sequence import Omni as Tokens
@@ -25,7 +25,6 @@ ENTRIES = 512
 RATE = 16_000  # Hz
 FRAME = 640  # samples
 SIDE = 16  # pixels
-SCRIPT = Script(text=2, frames=3)
 
 
 @dataclass
@@ -92,7 +91,6 @@ def planted(
     *,
     heard: str = "hi",
     call: str = "",
-    script: Script = SCRIPT,
     **changes: Any,
 ) -> Bundle:  # fmt: skip
     """A bundle that answers these words in so many frames, and writes down what it heard as `heard`."""
@@ -131,7 +129,7 @@ def planted(
         head[special[MORE], 0] = 8.0
         for how, said, spoken, is_call in plans:
             kind, last = "text", special[OPENS[how]]
-            for what, number in weave(script, how, said, [spoken], call=is_call):
+            for what, number in weave(how, said, [*[0] * (len(said) - 1), spoken], call=is_call):
                 if what == "text":
                     next_kind, following = "text", said[number] if number < len(said) else special[END]
                 else:
@@ -143,4 +141,4 @@ def planted(
                 else:
                     head[following] += (4 if what == "text" else 12) * direction
                 kind, last = next_kind, following
-    return Bundle(model, given, codec, script)
+    return Bundle(model, given, codec)

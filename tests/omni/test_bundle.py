@@ -1,5 +1,6 @@
 """A bundle: what was saved is what is loaded, and what is missing is said."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,6 @@ def test_a_saved_bundle_says_the_same_when_it_is_loaded(tmp_path: Path) -> None:
     made.save(tmp_path)
     loaded = Bundle.load(tmp_path)
     assert loaded.about == {"name": "random"}
-    assert loaded.script == made.script
     assert loaded.special == made.special
     assert (loaded.sees, loaded.speaks) == (True, False)
     assert conversation(loaded) == conversation(made)
@@ -49,4 +49,12 @@ def test_a_folder_with_another_kind_of_model_is_refused(tmp_path: Path) -> None:
     made.save(tmp_path)
     (tmp_path / "config.json").write_text((tmp_path / "config.json").read_text().replace('"omni"', '"unheard"', 1))
     with pytest.raises(ValueError, match="unheard"):
+        Bundle.load(tmp_path)
+
+
+def test_a_model_that_writes_its_answers_otherwise_is_refused(tmp_path: Path) -> None:
+    random_bundle().save(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "script": {"text": 4, "frames": 16}}))
+    with pytest.raises(ValueError, match=r"was taught to write answers otherwise .*'frames': 16.* or train it again"):
         Bundle.load(tmp_path)

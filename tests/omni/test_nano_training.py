@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from omni.bundle import Bundle
-from omni.script import CALL, END, MORE, Script
+from omni.script import CALL, END, MORE
 from omni.train.export import bundle_of, ship
 from omni.train.mixing import Take
 from omni.train.muon import orthogonal
@@ -141,12 +141,12 @@ def test_what_is_said_stands_one_token_before_itself() -> None:
     writing.special("<|user|>")
     writing.sound(Take(np.zeros((12, 80), np.float32), 0, 4), "hi")
     codes = np.array([[1, 2], [3, 4], [5, 6]])
-    writing.answer("speak", "abc", script=Script(text=2, frames=2), codes=codes, starts=[(0, 0)])
+    writing.answer("speak", "abc", codes=codes, starts=[(0, 0)])
     example = writing.example()
     said = [i for i in example.text.tolist() if i != IGNORE]
     a, b, c = text().encode("abc")
     more, end = special[MORE], special[END]
-    assert said == [a, b, more, more, c, end, more, end]
+    assert said == [a, b, c, more, more, more, end, end]
     assert example.codes[example.codes[:, 0] != IGNORE].tolist() == codes.tolist()
     for at, number in enumerate(example.text.tolist()[:-1]):
         if number not in (IGNORE, more):
@@ -164,7 +164,7 @@ def test_a_word_is_heard_after_its_last_piece() -> None:
     for how in ("speak", "read"):
         writing = Writing(tokenizers(text(), TinyCodec()), 2)
         writing.special("<|user|>")
-        writing.answer(how, "ab c", script=Script(), codes=codes, starts=[(0, 0), (3, 3)])  # type: ignore[arg-type]
+        writing.answer(how, "ab c", codes=codes, starts=[(0, 0), (3, 3)])  # type: ignore[arg-type]
         example = writing.example()
         assert example.codes[example.codes[:, 0] != IGNORE].tolist() == codes.tolist()
         said = [i for i in example.text.tolist() if i != IGNORE]
@@ -174,7 +174,7 @@ def test_a_word_is_heard_after_its_last_piece() -> None:
 def test_a_call_is_learned_with_its_beginning() -> None:
     writing = Writing(tokenizers(text(), TinyCodec()), 2)
     writing.special("<|user|>")
-    writing.answer("answer", "{}", script=Script(), call=True)
+    writing.answer("answer", "{}", call=True)
     said = [i for i in writing.example().text.tolist() if i != IGNORE]
     assert said == [text().special[CALL], *text().encode("{}"), text().special[END]]
 

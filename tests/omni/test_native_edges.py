@@ -44,7 +44,7 @@ from omni.engine.protocol import (
 from omni.engine.worker import build
 from omni.model.sampling import Sampler
 from omni.sampling import GREEDY
-from omni.script import ANSWER, CALL, END, RESULT, SYSTEM, USER, Script
+from omni.script import ANSWER, CALL, END, RESULT, SYSTEM, USER
 from tests import virtual_time
 from tests.omni.bundles import random_bundle
 from tests.omni.conformance import ask, is_end, origin, say, speech, until_end, until_quiet
@@ -103,9 +103,7 @@ def test_a_call_is_an_event_and_its_result_is_read_before_the_next_answer() -> N
 def test_a_written_call_has_name_arguments_and_an_id() -> None:
     bundle = planted()
     text = '{"name":"light","arguments":{"on":true}}'
-    reply = Reply(
-        origin(1), "speak", Script(), bundle.special, bundle.text.decoder(), Sampler(GREEDY), 9, calls="may", start=0
-    )
+    reply = Reply(origin(1), "speak", bundle.special, bundle.text.decoder(), Sampler(GREEDY), 9, calls="may", start=0)
     assert reply.legal == "may"
     for at, chosen in enumerate([bundle.special[CALL], *bundle.text.encode(text), bundle.special[END]]):
         reply.say(chosen, at)

@@ -33,27 +33,24 @@ from omni.engine.protocol import (
     Transcript,
 )
 from omni.sampling import Sampling
-from omni.script import ANSWER, CALL, END, MORE, SPEAK, SYSTEM, TOOL, USER, Answering, Script
+from omni.script import ANSWER, CALL, END, MORE, SPEAK, SYSTEM, TOOL, USER, Answering
 from omni_tokenizers.sequence import Audio, Codes, Ids, Image, Special
 from tests import virtual_time
 from tests.omni.bundles import random_bundle
 from tests.omni.conformance import is_end, origin, plain, speech, until_end
 
-RUNS, WORDS = Script(text=2, frames=3), Script()
 
-
-def bundle_of(seed: int = 0, script: Script = RUNS, **changes: object) -> Bundle:
+def bundle_of(seed: int = 0, **changes: object) -> Bundle:
     """Random weights in float64, so that rounding never decides what is likeliest; its answers soon end."""
-    bundle = random_bundle(seed, longest=int(changes.pop("longest", 512)), script=script, **changes)  # type: ignore[arg-type]
+    bundle = random_bundle(seed, longest=int(changes.pop("longest", 512)), **changes)  # type: ignore[arg-type]
     bundle.model.double()
-    if script.by_words:  # one id among hundreds: it would hardly ever be the likeliest
-        with torch.no_grad():
-            bundle.model.embed.weight[[bundle.special[MORE], bundle.special[END]]] *= 3
+    with torch.no_grad():  # one id among hundreds would hardly ever be the likeliest
+        bundle.model.embed.weight[[bundle.special[MORE], bundle.special[END]]] *= 3
     return bundle
 
 
 @cache
-def lively(least: int = 3, script: Script = RUNS) -> Bundle:
+def lively(least: int = 3) -> Bundle:
     """One that answers a short sound in a few frames and comes to an end by itself."""
 
     async def frames_of(bundle: Bundle) -> int:
@@ -64,8 +61,7 @@ def lively(least: int = 3, script: Script = RUNS) -> Bundle:
         await engine.close()
         return frames
 
-    found = (bundle_of(seed, script) for seed in range(100))
-    return next(bundle for bundle in found if least <= virtual_time.run(frames_of(bundle)) <= 12)
+    return next(bundle for bundle in map(bundle_of, range(100)) if least <= virtual_time.run(frames_of(bundle)) <= 12)
 
 
 def engine_of(bundle: Bundle, sessions: int = 4) -> NativeEngine:
@@ -113,7 +109,7 @@ def check_against_offline(
         out = bundle.model(bundle.tokens.encode([*prompt, *as_parts(said)]))
     first = len(bundle.tokens.encode(prompt)) - 1
     words = [i for i in range(bundle.model.spec.text) if i not in special.values()] + [special[END]]
-    state = Answering(bundle.script, how)  # type: ignore[arg-type]
+    state = Answering(how)  # type: ignore[arg-type]
     for number, (kind, token) in enumerate(said):
         text = out.text[0, first + number]
         legal = [*words, special[CALL]] if tools and number == 0 else words if state.ids < longest else [special[END]]
@@ -162,9 +158,9 @@ def cut(samples: np.ndarray, *places: int) -> list[AudioIn]:
     return [AudioIn(piece) for piece in np.split(samples, places)]
 
 
-@pytest.mark.parametrize(("seed", "script"), [(0, RUNS), (9, RUNS), (11, RUNS), (0, WORDS), (9, WORDS)])
-def test_what_came_in_pieces_is_answered_as_if_it_had_come_at_once(seed: int, script: Script) -> None:
-    bundle = bundle_of(seed, script)
+@pytest.mark.parametrize("seed", [0, 9, 11])
+def test_what_came_in_pieces_is_answered_as_if_it_had_come_at_once(seed: int) -> None:
+    bundle = bundle_of(seed)
     tool = Tool("get_weather", parameters={"properties": {"city": {}}})
     one, two, seen = waves(0.63, 1), waves(0.4, 2), picture()
 
@@ -190,7 +186,7 @@ def test_what_came_in_pieces_is_answered_as_if_it_had_come_at_once(seed: int, sc
 
 
 def test_text_alone_and_a_slot_that_was_used_before_are_as_offline() -> None:
-    bundle = bundle_of(2)
+    bundle = bundle_of(1)
 
     async def main() -> None:
         engine = engine_of(bundle, sessions=1)
@@ -321,12 +317,11 @@ def test_a_session_says_the_same_alone_and_among_others_that_come_and_go(others:
     virtual_time.run(main())
 
 
-@pytest.mark.parametrize("script", [RUNS, WORDS], ids=["runs", "words"])
 @pytest.mark.parametrize("heard", [None, 0.0, 0.1])
 def test_after_an_interruption_at_any_event_the_history_holds_what_was_heard_and_is_well_formed(
-    heard: float | None, script: Script
+    heard: float | None,
 ) -> None:
-    bundle = lively(script=script)
+    bundle = lively()
     said = waves(0.2, 3)
 
     async def interrupted(after: int) -> bool:
@@ -348,7 +343,7 @@ def test_after_an_interruption_at_any_event_the_history_holds_what_was_heard_and
         frames = sum(kind == "frame" for kind, _ in kept)
         if heard is not None:
             assert frames <= np.ceil(heard * 25 + 1e-9)
-        state = Answering(script, "speak")  # what the history holds is an answer as the script writes them
+        state = Answering("speak")  # what the history holds is an answer as the script writes them
         for kind, token in kept:
             if kind == "frame":
                 state.frame()

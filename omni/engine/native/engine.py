@@ -73,7 +73,7 @@ class NativeEngine:
         self.tick = Tick(bundle, self.stepper, self.embedding, self.slots)
         self.times = StepTimes()
         rate = bundle.codec.frame_rate if bundle.codec is not None else 25.0
-        self.beat = Beat.of(rate, bundle.script)
+        self.beat = Beat.of(rate)
         self.budget = 1 / rate  # s that a step of everybody may take
         self.schedule = Schedule(self.beat)
         self.open_sessions: list[NativeSession] = []

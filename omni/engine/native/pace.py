@@ -8,7 +8,7 @@ the instants of a common beat: a step of sixteen rows takes three times as long 
 from dataclasses import dataclass
 from math import floor
 
-from omni.script import Script
+from omni.script import STEPS_A_FRAME
 
 AHEAD = 2.0  # s of speech that an answer may be ahead of the ear
 LOW = 0.5  # s below which it does not wait for the beat
@@ -53,9 +53,9 @@ class Beat:
     last: int = -1  # beats that were
 
     @classmethod
-    def of(cls, rate: float, script: Script) -> "Beat":
+    def of(cls, rate: float) -> "Beat":
         """As often as an answer makes a step, of text or of a frame, in real time."""
-        return cls(1 / (rate * script.steps))
+        return cls(1 / (rate * STEPS_A_FRAME))
 
     def next(self, now: float) -> float:
         """The next instant; `now` or earlier if it is due."""

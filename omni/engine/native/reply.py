@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from omni.engine.protocol import Done, Event, Failed, Origin, TextDelta, Tokens, ToolCall, Usage
 from omni.model.sampling import Sampler
-from omni.script import CALL, END, Answering, Calls, How, Next, Script, call_of
+from omni.script import CALL, END, Answering, Calls, How, Next, call_of
 
 LONGEST_CALL = 512  # ids of a tool's call
 FRAMES_A_WORD = 25  # frames that speech may go on for each id of text, and 50 more: a second to an id is very slow
@@ -33,7 +33,6 @@ class Reply:
 
     origin: Origin | None  # None: a transcript
     how: How
-    script: Script
     special: Mapping[str, int]
     words: Any  # the text tokenizer's decoder of ids that come one by one
     sampler: Sampler
@@ -53,7 +52,7 @@ class Reply:
     over: bool = False
 
     def __post_init__(self) -> None:
-        self.answering = Answering(self.script, self.how)
+        self.answering = Answering(self.how)
 
     @property
     def next(self) -> Next:
@@ -109,7 +108,7 @@ class Reply:
     def heard(self, seconds: float | None, frame_rate: float) -> tuple[int | None, list[str]]:
         """What of it stays, if so much was heard: the tape from where on is dropped, and the ends to write there.
 
-        Everything that was said up to the last frame that was heard at all stays, words before it among them.
+        Everything up to the last frame that was heard at all stays, with the word that it belongs to.
         """
         keep: int | None = None
         if seconds is not None and self.how == "speak" and not self.calling:
@@ -118,17 +117,14 @@ class Reply:
                 keep = self.start + 1
                 self.ids = []
             elif count < len(self.frames):
-                keep = self.frames[count]
+                keep = self.frames[count - 1] + 1
             if keep is not None:
                 del self.frames[count:]
                 self.ends = [(at, what) for at, what in self.ends if at < keep]
-        held = [what for _, what in self.ends]
-        text_open = "text" not in held
-        if self.script.by_words:
-            frames_open = text_open and (bool(self.frames) if keep is not None else self.next == "frame")
-        else:
-            frames_open = "frame" not in held and self.how == "speak" and bool(self.ids) and not self.calling
-        return keep, [END] * (text_open + frames_open)
+        if any(what == "text" for _, what in self.ends):
+            return keep, []
+        in_a_word = self.next == "frame" if keep is None else bool(self.frames)
+        return keep, [END] * (1 + in_a_word)
 
     def shift(self, by: int) -> None:
         """Everything on the tape moved."""

@@ -261,7 +261,7 @@ class NativeSession:
         calls: Calls = "no" if not self.spec.tools else "must" if self.spec.must_call else "may"
         lane.tape.begin("answer")
         lane.reply = Reply(
-            origin, how, bundle.script, bundle.special, bundle.text.decoder(), Sampler(sampling), self.spec.longest,
+            origin, how, bundle.special, bundle.text.decoder(), Sampler(sampling), self.spec.longest,
             calls, lane.tape.length, lane.tape.count(lane.tape.length), lane.tape.count(lane.tape.read),
         )  # fmt: skip
         lane.tape.put(self.engine.embedding.ids([bundle.special[OPENS[how]]]))

@@ -53,7 +53,7 @@ class Branch:
             tape.read = wanted.upto
         bundle = engine.bundle
         self.lane.reply = Reply(
-            None, "transcribe", bundle.script, bundle.special, bundle.text.decoder(), Sampler(GREEDY),
+            None, "transcribe", bundle.special, bundle.text.decoder(), Sampler(GREEDY),
             IDS_A_TOKEN * wanted.turn + IDS_MORE, calls="no", start=tape.length,
         )  # fmt: skip
         tape.put(engine.embedding.ids([bundle.special[TRANSCRIBE]]))

@@ -68,7 +68,7 @@ def say(
             f"{model.spec.longest}: say less, or ask for a shorter answer",
         )
     live = Live(model, capacity=len(read) + longest)
-    answering, sampler = Answering(bundle.script, how), Sampler(sampling)
+    answering, sampler = Answering(how), Sampler(sampling)
     hidden = live.push({0: read})[0][-1]
     for number in range(longest):
         if answering.next == "over" or stopped():
