@@ -1,4 +1,7 @@
-"""The card of a shipped model: what it is, what it reached, what it cannot do. Its numbers come from an examination."""
+"""The card of a shipped model: what it is, what it reached, what it cannot do. Its numbers come from an examination.
+
+How it came to this is written by people: the section `## History` of a card that is there stays.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,10 +9,11 @@ from pathlib import Path
 from omni.bundle import Bundle
 from omni.train.marking import Row, shown
 
+HISTORY = "\n## History\n"
 CARD = """# nano
 
-A small omni model made from nothing by this repository's own recipe: it hears, sees, reads and answers in text, marks
-where a turn ends, and carries the codec of one synthetic voice.
+A small omni model made from nothing by this repository's own recipe: it hears, sees, reads, answers in text and in the
+one synthetic voice of its codec, and marks where a turn ends.
 
 | | |
 | --- | --- |
@@ -40,9 +44,10 @@ where a turn ends, and carries the codec of one synthetic voice.
 Dialogues are drawn from templates of fifteen skills, spoken by espeak-ng (variants by five accents, rate, pitch and
 range at random) and by recorded voices of flite and festival, in rooms and over narrow lines; noise, other voices,
 another microphone, tempo and vocal tract are added in the log-Mel domain at every step. One mixture of transcription,
-answers in text to speech, text and pictures, answers in speech, reading out, calls of tools, silence, and the
-turn's end after every token of sound. Two CTC losses, letters from the second layer and ids of text from the third, are
-used in training alone. Muon for matrices, AdamW for the rest, a level learning rate and a fall at the end.
+answers in text to speech, text and pictures, answers in speech, reading out, calls of tools, silence, typed exercises
+that go beyond what is asked, and the turn's end after every token of sound. Two CTC losses, letters from the second
+layer and ids of text from the third, are used in training alone. Muon for matrices, AdamW for the rest, a level
+learning rate and a fall at the end.
 
 Not done: self-supervised warm-up of the audio and image stems (no ablation was run, so none is used), and overlapping
 voices as turns of their own (they are heard as noise).
@@ -79,4 +84,6 @@ def write_card(bundle: Bundle, rows: Sequence[Row], count: int, folder: Path, fi
         count=count,
         table="\n".join(lines),
     )
-    file.write_text(text)
+    before = file.read_text() if file.exists() else ""
+    by_hand = before[before.index(HISTORY) :] if HISTORY in before else ""
+    file.write_text(text + by_hand)

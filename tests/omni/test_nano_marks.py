@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omni.train.asking import Answer, Asked, Question, ask, over
+from omni.train.card import write_card
 from omni.train.exam import MEASURES, Measure, noisy
 from omni.train.failures import write_failures
 from omni.train.marking import Failure, Marks, Row, mark, right, word_errors
@@ -109,6 +110,19 @@ def test_failures_are_written_with_their_sounds_and_pictures(tmp_path: Path) -> 
     assert "Red \\| blue." in page
     assert "Green." in page
     assert {file.suffix for file in tmp_path.iterdir()} == {".md", ".png", ".wav"}
+
+
+def test_a_card_has_new_numbers_and_keeps_its_history(tmp_path: Path) -> None:
+    bundle = random_bundle()
+    bundle.about = {"recipe_hash": "abc", "pool": 2, "shards": 1, "step": 7, "recipe": {"batch": 8}}
+    file = tmp_path / "CARD.md"
+    write_card(bundle, [Row("questions", 0.5, 10, (0.2, 0.8), 0.9, False)], 10, tmp_path, file)
+    assert "| questions | 50.0 % | 10 | 20.0 % … 80.0 % | 90.0 % | missed |" in file.read_text()
+    file.write_text(file.read_text() + "\n## History\n\nIt was hard.\n")
+    write_card(bundle, [Row("questions", 0.95, 10, None, 0.9, True)], 10, tmp_path, file)
+    assert "| questions | 95.0 % | 10 |  | 90.0 % | holds |" in file.read_text()
+    assert "50.0 %" not in file.read_text()
+    assert file.read_text().endswith("\n\n## History\n\nIt was hard.\n")
 
 
 def test_plots_are_drawn(tmp_path: Path) -> None:
