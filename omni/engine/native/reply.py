@@ -44,7 +44,7 @@ class Reply:
     answering: Answering = field(init=False)
     ids: list[int] = field(default_factory=list)  # of text, its end not counted
     frames: list[int] = field(default_factory=list)  # the place on the tape of each
-    ends: list[tuple[int, Literal["text", "frame"]]] = field(default_factory=list)  # places of the ends
+    end: int | None = None  # the place of its end
     calling: bool = False
     text: str = ""
     cut_short: bool = False  # by a limit
@@ -78,7 +78,7 @@ class Reply:
     def say(self, chosen: int, at: int) -> None:
         """An id of text was chosen and stands at this place of the tape."""
         if chosen == self.special[END]:
-            self.ends.append((at, "text"))
+            self.end = at
             self.cut_short |= self._long
             self.answering.say("end")
             self._finish_text()
@@ -97,13 +97,10 @@ class Reply:
         self.frames.append(at)
         self.answering.frame()
         self.out.append(Frame(np.array([codes], np.int64)))
-        self._close()
 
-    def stop(self, at: int) -> None:
-        """The end of the speech was chosen."""
-        self.ends.append((at, "frame"))
+    def stop(self) -> None:
+        """The end of a word's speech was chosen."""
         self.answering.stop()
-        self._close()
 
     def heard(self, seconds: float | None, frame_rate: float) -> tuple[int | None, list[str]]:
         """What of it stays, if so much was heard: the tape from where on is dropped, and the ends to write there.
@@ -120,8 +117,8 @@ class Reply:
                 keep = self.frames[count - 1] + 1
             if keep is not None:
                 del self.frames[count:]
-                self.ends = [(at, what) for at, what in self.ends if at < keep]
-        if any(what == "text" for _, what in self.ends):
+                self.end = None
+        if self.end is not None:
             return keep, []
         in_a_word = self.next == "frame" if keep is None else bool(self.frames)
         return keep, [END] * (1 + in_a_word)
@@ -130,7 +127,7 @@ class Reply:
         """Everything on the tape moved."""
         self.start += by
         self.frames = [at + by for at in self.frames]
-        self.ends = [(at + by, what) for at, what in self.ends]
+        self.end = None if self.end is None else self.end + by
 
     def without(self, start: int, stop: int) -> "Reply | None":
         """The reply after the tokens [start, stop) were dropped: moved, or none."""

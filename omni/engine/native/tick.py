@@ -123,7 +123,7 @@ class Tick:
                 at = lanes[n].tape.length
                 lanes[n].tape.put(vectors[row : row + 1])
                 if replies[n].next == "frame":
-                    replies[n].stop(at)
+                    replies[n].stop()
                 else:
                     replies[n].say(chosen, at)
         if codes:
