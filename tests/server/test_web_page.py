@@ -134,6 +134,7 @@ async def test_the_stop_button_and_escape_silence_an_answer(chrome: Browser) -> 
             await press()
             await seen.until(QUIET)
             await seen.page.wait_for_selector("#stop", state="hidden", timeout=chromium.PATIENCE)
+        await seen.page.wait_for_timeout(200)  # what the sound thread told before may still be on its way to the page
         energy = await seen.page.evaluate("omni.talk.loudspeaker.energy")
         await seen.page.wait_for_timeout(400)
         assert await seen.page.evaluate("omni.talk.loudspeaker.energy") == energy
