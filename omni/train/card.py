@@ -28,7 +28,8 @@ one synthetic voice of its codec, and marks where a turn ends.
   hundred words. It does not understand people, other languages or other topics, and an answer that
   sounds sure may be wrong.
 - {state}
-- Nothing was tuned on the test split: choices were made on losses and on a development split with voices of its own.
+- Choices were made on losses and on a development split with voices of its own. Where a test result did lead to one,
+  the history below says so.
 - A large published model takes its place wherever a bundle is taken: `omni.bundle.Bundle.load(folder)` reads any omni
   model with its tokenizers, and the pipeline engine takes published models by name (`--stt whisper:…`, `--llm hf:…`,
   `--tts vits:…`).

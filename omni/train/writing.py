@@ -131,7 +131,7 @@ class Writing:
         if call:
             ids = [self._vocabulary.special[CALL], *ids]
         end, more = self._vocabulary.special[END], self._vocabulary.special[MORE]
-        for what, number in weave(how, ids, frames or [0] * len(ids), call=call):
+        for what, number in weave(how, ids, frames, call=call):
             if what == "text":
                 self._ids([end if number == len(ids) else ids[number]], True)
             elif what == "stop":
