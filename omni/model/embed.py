@@ -3,11 +3,13 @@
 Each is a small configuration with a name (`kind`), so that a model says in JSON what it can take: `Values` for patches
 and any other rows of numbers, `Mel` for log-Mel frames, `Features` of a frozen encoder (wav2vec, ViT, Whisper) over a
 bridge, `Books` for acoustic codes. All take the spans of one modality from all rows of a batch at once, with what the
-pieces before them left, and give the vectors of each span and what the next pieces will need.
+pieces before them left and the model's table of ids, and give the vectors of each span and what the next pieces will
+need.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -36,11 +38,12 @@ class Values:
 
 @dataclass(frozen=True)
 class Picture:
-    """Patches with their places in the grid, through a small network: a line of a letter is not a linear thing."""
+    """Patches put together again, and strided convolutions over the whole: a shape may lie anywhere in its patches."""
 
-    size: int  # numbers a patch
+    patch: int = 16  # pixels: a power of two
     side: int = 8  # rows and columns that have a place of their own; beyond them the last one serves
-    hidden: int = 512
+    channels: tuple[int, ...] = (16, 32, 128)  # of all convolutions but the last, which has the width
+    spread: int = 512  # of the network in each token
     kind: Literal["picture"] = "picture"
 
     def build(self, width: int) -> nn.Module:
@@ -95,7 +98,7 @@ class ValueEmbedder(nn.Module):
         self.size = spec.size
         self.linear = nn.Linear(spec.size, width)
 
-    def forward(self, runs: list[Run], states: list[State]) -> Embedded:
+    def forward(self, runs: list[Run], states: list[State], _table: Tensor) -> Embedded:
         """Spans of `values` [tokens, …], `size` numbers a token."""
         rows = [array_of(run, "values").flatten(1) for run in runs]
         for run, row in zip(runs, rows, strict=True):
@@ -104,28 +107,69 @@ class ValueEmbedder(nn.Module):
 
 
 class PictureEmbedder(nn.Module):
-    """All patches of all spans in two products, a residual branch, and a vector for each row and column."""
+    """Convolutions of stride 2 until a patch is one token, a residual branch, and a vector for each row and column."""
 
     def __init__(self, spec: Picture, width: int) -> None:
         super().__init__()
+        if spec.patch != 2 ** (len(spec.channels) + 1):
+            raise ValueError(
+                f"patches of {spec.patch} pixels need log2({spec.patch}) convolutions and channels has "
+                f"{len(spec.channels)} sizes: give one for each but the last"
+            )
         self.spec = spec
-        self.into = nn.Linear(spec.size, spec.hidden)
-        self.out = nn.Linear(spec.hidden, width)
-        self.plain = nn.Linear(spec.size, width)
+        channels = (3, *spec.channels, width)
+        self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(channels))
+        self.norm = nn.RMSNorm(width, eps=1e-6)
+        self.around = nn.Conv2d(width, width, 5, padding=2, groups=width)
+        self.into = nn.Linear(width, spec.spread)
+        self.out = nn.Linear(spec.spread, width)
+        self.after = nn.RMSNorm(width, eps=1e-6)
+        self.across = nn.Linear(width, width)
         self.rows = nn.Embedding(spec.side, width)
         self.columns = nn.Embedding(spec.side, width)
         for table in (self.rows, self.columns):
             nn.init.normal_(table.weight, std=width**-0.5)
 
-    def forward(self, runs: list[Run], states: list[State]) -> Embedded:
-        """Spans of `values` [tokens, size] and `places` [tokens, 2]."""
+    def forward(self, runs: list[Run], states: list[State], _table: Tensor) -> Embedded:
+        """Spans of `values` [tokens, size], each the pixels of a patch row by row, and `places` [tokens, 2]."""
         patches = [array_of(run, "values").flatten(1) for run in runs]
+        places = [array_of(run, "places").long() for run in runs]
         for run, patch in zip(runs, patches, strict=True):
-            check_width(run, patch.shape[1], self.spec.size, "numbers a token")
-        x = torch.cat(patches)
-        places = torch.cat([array_of(run, "places") for run in runs]).long().clamp(0, self.spec.side - 1)
-        y = self.plain(x) + self.out(F.gelu(self.into(x))) + self.rows(places[:, 0]) + self.columns(places[:, 1])
+            check_width(run, patch.shape[1], 3 * self.spec.patch**2, "numbers a token")
+        shapes = [(int(place[:, 0].max()) + 1, int(place[:, 1].max()) + 1) for place in places]
+        for run, (rows, columns) in zip(runs, shapes, strict=True):
+            if run.span.length % (rows * columns):
+                raise ValueError(
+                    f"a picture of {rows} × {columns} patches comes with {run.span.length} tokens: "
+                    "encode it without class tokens and registers, and without merging patches"
+                )
+        seen: list[Tensor] = [patch.new_zeros(0) for patch in patches]
+        for shape in dict.fromkeys(shapes):  # pictures of one shape are seen at once
+            mine = [number for number, other in enumerate(shapes) if other == shape]
+            found = self.see(torch.cat([patches[n] for n in mine]), torch.cat([places[n] for n in mine]), shape)
+            for number, tokens in zip(mine, found.split([len(patches[n]) for n in mine]), strict=True):
+                seen[number] = tokens
+        place = torch.cat(places).clamp(0, self.spec.side - 1)
+        y = self.across(torch.cat(seen)) + self.rows(place[:, 0]) + self.columns(place[:, 1])
         return list(y.split([len(patch) for patch in patches])), states
+
+    def see(self, patches: Tensor, places: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Patches [pictures · rows · columns, size] in any order within a picture → their tokens, in that order."""
+        rows, columns, patch = *shape, self.spec.patch
+        at = (
+            places[:, 0] * columns
+            + places[:, 1]
+            + torch.arange(len(places), device=places.device) // (rows * columns) * (rows * columns)
+        )
+        whole = torch.zeros_like(patches)
+        whole[at] = patches
+        pixels = whole.view(-1, rows, columns, patch, patch, 3).permute(0, 5, 1, 3, 2, 4)
+        x = pixels.reshape(-1, 3, rows * patch, columns * patch)
+        for convolution in self.convolutions:
+            x = F.gelu(convolution(x))  # at last [pictures, width, rows, columns]
+        y = self.around(self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        tokens: Tensor = self.after(x.permute(0, 2, 3, 1) + self.out(F.gelu(self.into(y))))
+        return tokens.flatten(0, 2)[at]
 
 
 class MelEmbedder(nn.Module):
@@ -135,14 +179,14 @@ class MelEmbedder(nn.Module):
         super().__init__()
         self.stem = CausalStem(spec.stem, width)
 
-    def forward(self, runs: list[Run], states: list[State]) -> Embedded:
+    def forward(self, runs: list[Run], states: list[State], table: Tensor) -> Embedded:
         """Spans of `values` [tokens, frames a token, bins]."""
         spec = self.stem.spec
         pieces = [array_of(run, "values").unflatten(0, (-1, 1)).flatten(1, -2) for run in runs]
         for run, piece in zip(runs, pieces, strict=True):
             check_width(run, piece.shape[2], spec.bins, "Mel bins")
             check_width(run, piece.shape[1], spec.frames, "frames a token")
-        return self.stem(pieces, [state or self.stem.start() for state in states])
+        return self.stem(pieces, [state or self.stem.start() for state in states], table)
 
 
 class FeatureEmbedder(nn.Module):
@@ -153,7 +197,7 @@ class FeatureEmbedder(nn.Module):
         self.source = spec.bridge.source
         self.bridge = spec.bridge.build(width)
 
-    def forward(self, runs: list[Run], states: list[State]) -> Embedded:
+    def forward(self, runs: list[Run], states: list[State], _table: Tensor) -> Embedded:
         """Spans of `values` [tokens, source] or [tokens, features a token, source]."""
         return [self.cross(run) for run in runs], states
 
@@ -187,7 +231,7 @@ class BookEmbedder(nn.Module):
             offsets = torch.tensor([0, *spec.sizes[:-1]]).cumsum(0)
         self.register_buffer("offsets", offsets, persistent=False)
 
-    def forward(self, runs: list[Run], states: list[State]) -> Embedded:
+    def forward(self, runs: list[Run], states: list[State], _table: Tensor) -> Embedded:
         """Spans of `codes` [tokens, books]."""
         codes = [array_of(run, "codes") for run in runs]
         for run, code in zip(runs, codes, strict=True):
@@ -219,16 +263,22 @@ def of_dict(about: Mapping[str, Any]) -> Input:
     """An input from JSON, by its `kind`."""
     about = dict(about)
     kind = about.pop("kind", None)
-    if kind == "values":
-        return Values(**about)
-    if kind == "picture":
-        return Picture(**about)
-    if kind == "mel":
-        return Mel(Stem(**tupled(about["stem"])))
-    if kind == "features":
-        return Features(Bridge(**tupled(about["bridge"])))
-    if kind == "books":
-        return Books(tuple(about["sizes"]))
+    try:
+        if kind == "values":
+            return Values(**about)
+        if kind == "picture":
+            return Picture(**tupled(about))
+        if kind == "mel":
+            return Mel(Stem(**tupled(about["stem"])))
+        if kind == "features":
+            return Features(Bridge(**tupled(about["bridge"])))
+        if kind == "books":
+            return Books(tuple(about["sizes"]))
+    except (TypeError, KeyError) as wrong:
+        raise ValueError(
+            f"the input of kind {kind!r} is described otherwise than this version reads it ({wrong}): "
+            "use the version that made the model"
+        ) from None
     raise ValueError(f"an input is of the kind values, picture, mel, features or books, not {kind!r}")
 
 

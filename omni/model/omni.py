@@ -166,7 +166,7 @@ class Omni(nn.Module):
             before = [left.get((run.row, name), NOTHING) for run in runs]
             goes_on = [run.span.first == b.next for run, b in zip(runs, before, strict=True)]
             states = [b.state if on else NO_STATE for b, on in zip(before, goes_on, strict=True)]
-            parts, after = self.inputs[name](runs, states)
+            parts, after = self.inputs[name](runs, states, self.embed.weight)
             where = torch.cat([torch.arange(run.span.start, run.span.stop) + run.row * x.shape[1] for run in runs])
             added = torch.zeros_like(x).flatten(0, 1).index_add(0, where.to(x.device), torch.cat(parts).to(x.dtype))
             x = x + added.view_as(x)

@@ -1,7 +1,8 @@
-"""What is wrong with what the model says: text, the turn's end, codes, and what a middle layer has heard."""
+"""What is wrong with what the model says: text, the turn's end, codes, and what the stems heard and saw."""
 
 from collections.abc import Sequence as ListLike
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -9,24 +10,31 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from omni.model.batch import Batch
 from omni.model.losses.ctc import ctc_loss
 from omni.model.omni import Omni
+from omni.model.stem import CausalStem
+from omni.train.pictures import CELLS, FOREGROUND, Scene
 from omni.train.recipe import Recipe
-from omni.train.writing import IGNORE, LETTERS, Example, Heard
+from omni.train.words import SHAPES
+from omni.train.writing import IGNORE, LETTERS, Example
 
+SIGNS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"  # what pictures may say
 MORE_FRAMES = 0.1  # the weight of the choice of another frame, against 1 of an id of text
 
 
-class Listener(nn.Module):
-    """Writes down what was heard: letters from the output of a low layer, ids from a middle one.
+class Probes(nn.Module):
+    """What the stems are asked in training alone: the letters that were heard, the figures and letters that are seen.
 
-    Used in training, and not shipped. Letters are few and each is in many words: they are learned long before ids.
+    Letters are few and each is in many words: they are learned long before ids.
     """
 
-    def __init__(self, width: int, ids: int) -> None:
+    def __init__(self, hidden: int, width: int) -> None:
         super().__init__()
-        self.head = nn.Linear(width, ids + 1)  # the last is the blank, in both
-        self.letters = nn.Linear(width, len(LETTERS) + 1)
+        self.letters = nn.Linear(hidden, len(LETTERS) + 1)  # the last is the blank
+        self.signs = nn.Linear(width, len(SIGNS) + 1)
+        self.shapes = nn.Linear(width, len(SHAPES) + 1)  # the last: nothing is there
+        self.colors = nn.Linear(width, len(FOREGROUND) + 1)
 
 
 @dataclass
@@ -38,11 +46,13 @@ class Loss:
     codes: Tensor
     heard: Tensor
     spelled: Tensor
+    seen: Tensor
     texts: float  # weights
     turns: int
     frames: int
     sounds: int
     letters: int
+    pictures: int
 
     def total(self, recipe: Recipe, of: "Loss") -> Tensor:
         """One number; the counts are those of the whole batch, of which this may be a piece."""
@@ -52,25 +62,19 @@ class Loss:
             + recipe.sounding * self.codes / max(1, of.frames)
             + recipe.listening * self.heard / max(1, of.sounds)
             + recipe.spelling * self.spelled / max(1, of.letters)
+            + recipe.seeing * self.seen / max(1, of.pictures)
         )
 
     def plus(self, other: "Loss") -> "Loss":
         """Both together."""
-        return Loss(
-            self.text + other.text, self.turn + other.turn, self.codes + other.codes, self.heard + other.heard,
-            self.spelled + other.spelled,
-            self.texts + other.texts, self.turns + other.turns, self.frames + other.frames, self.sounds + other.sounds,
-            self.letters + other.letters,
-        )  # fmt: skip
+        sums: dict[str, Any] = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
+        return Loss(**sums)
 
     def detached(self) -> "Loss":
         """The numbers alone, on the CPU."""
-        text, turn, codes, heard, spelled = (
-            loss.detach().cpu() for loss in (self.text, self.turn, self.codes, self.heard, self.spelled)
-        )
-        return Loss(
-            text, turn, codes, heard, spelled, self.texts, self.turns, self.frames, self.sounds, self.letters
-        )  # fmt: skip
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        values = {name: v.detach().cpu() if isinstance(v, Tensor) else v for name, v in values.items()}
+        return Loss(**values)
 
     def means(self) -> dict[str, float]:
         """Means for the log."""
@@ -80,6 +84,7 @@ class Loss:
             "codes": float(self.codes) / max(1, self.frames),
             "heard": float(self.heard) / max(1, self.sounds),
             "spelled": float(self.spelled) / max(1, self.letters),
+            "seen": float(self.seen) / max(1, self.pictures),
         }
 
 
@@ -87,22 +92,22 @@ def counted(examples: ListLike[Example]) -> Loss:
     """No loss yet: only the counts of a batch."""
     zero = torch.zeros(())
     return Loss(
-        zero, zero, zero, zero, zero,
+        zero, zero, zero, zero, zero, zero,
         texts=sum(float(weight_of(e).sum()) for e in examples),
         turns=sum(int((e.turn >= 0).sum()) for e in examples),
         frames=sum(int((e.codes[:, 0] != IGNORE).sum()) for e in examples),
         sounds=sum(len(heard.ids) for e in examples for heard in e.heard),
         letters=sum(len(heard.letters) for e in examples for heard in e.heard),
+        pictures=sum(len(e.seen) for e in examples),
     )  # fmt: skip
 
 
-def loss(model: Omni, listener: Listener, recipe: Recipe, examples: ListLike[Example]) -> Loss:
+def loss(model: Omni, probes: Probes, recipe: Recipe, examples: ListLike[Example]) -> Loss:
     """Read the examples as one batch and say how wrong the model is."""
     rows = model.batch([example.sequence for example in examples])
     device = rows.ids.device
-    states: list[Tensor] = []
-    hidden = model.stack(model.vectors(rows), rows.reach, positions=rows.positions, states=states)
-    found = counted(examples)
+    vectors, found = perceived(model, probes, recipe, rows, examples)
+    hidden = model.stack(vectors, rows.reach, positions=rows.positions)
     text, at = flat([e.text for e in examples], hidden)
     chosen = text != IGNORE
     each_id = F.cross_entropy(model.text(hidden[at][chosen]).float(), text[chosen], reduction="none")
@@ -117,24 +122,73 @@ def loss(model: Omni, listener: Listener, recipe: Recipe, examples: ListLike[Exa
         scores = model.codes(hidden[at][spoken], codes[spoken])
         each = [F.cross_entropy(s.float(), codes[spoken][:, book], reduction="sum") for book, s in enumerate(scores)]
         found.codes = torch.stack(each).sum() / len(each)
-    heard = [(row, sound) for row, example in enumerate(examples) for sound in example.heard]
-    if heard:
-        found.heard = spelled(listener.head, states[recipe.listener], heard, [sound.ids for _, sound in heard])
-        found.spelled = spelled(listener.letters, states[recipe.speller], heard, [sound.letters for _, sound in heard])
     return found
 
 
-def spelled(
-    head: nn.Linear, states: Tensor, heard: ListLike[tuple[int, Heard]], labels: ListLike[tuple[int, ...]]
-) -> Tensor:
-    """How far a head is from spelling each sound of [rows, tokens, width] with its labels (CTC)."""
-    pieces = [states[row, sound.first : sound.stop] for row, sound in heard]
-    logits = head(nn.utils.rnn.pad_sequence(pieces, batch_first=True))
+def senses(model: Omni, probes: Probes, recipe: Recipe, examples: ListLike[Example]) -> Loss:
+    """Only how far the stems are from telling what they heard and saw."""
+    rows = model.batch([example.sequence for example in examples])
+    return perceived(model, probes, recipe, rows, examples)[1]
+
+
+def perceived(
+    model: Omni, probes: Probes, recipe: Recipe, rows: Batch, examples: ListLike[Example]
+) -> tuple[Tensor, Loss]:
+    """What goes into the stack, and how far the stems are from telling what is in it."""
+    found = counted(examples)
+    stem = cast(CausalStem, model.inputs["audio"].stem)
+    low: list[Tensor] = []
+    high: list[Tensor] = []
+    eye: list[Tensor] = []
+    hooks = [
+        stem.blocks[recipe.speller - 1].register_forward_hook(lambda _block, _given, made: low.append(made[0])),
+        cast(nn.Module, stem.words).register_forward_hook(lambda _head, _given, made: high.append(made)),
+        model.inputs["image"].after.register_forward_hook(lambda _norm, _given, made: eye.append(made)),
+    ]
+    try:
+        vectors = model.vectors(rows)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    sounds = {(row, sound.first): sound for row, example in enumerate(examples) for sound in example.heard}
+    if found.sounds:
+        runs = rows.runs["audio"]
+        lengths = torch.tensor([run.span.length for run in runs], device=vectors.device)
+        heard = [sounds[run.row, run.span.start] for run in runs]
+        found.spelled = written(probes.letters(low[0]), lengths, [sound.letters for sound in heard])
+        found.heard = written(high[0], lengths, [sound.ids for sound in heard])
+    if found.pictures:
+        scenes = {(row, seen.first): seen.scene for row, example in enumerate(examples) for seen in example.seen}
+        shown = [scenes[run.row, run.span.start] for run in rows.runs["image"]]
+        found.seen = misjudged(probes, eye[0], shown)
+    return vectors, found
+
+
+def written(logits: Tensor, lengths: Tensor, labels: ListLike[tuple[int, ...]]) -> Tensor:
+    """How far scores [sounds, tokens, labels and blank] are from spelling each sound with its labels (CTC)."""
     wanted = nn.utils.rnn.pad_sequence(
-        [torch.tensor(ids, device=states.device) for ids in labels], batch_first=True, padding_value=IGNORE
+        [torch.tensor(ids, dtype=torch.long, device=logits.device) for ids in labels],
+        batch_first=True,
+        padding_value=IGNORE,
     )
-    lengths = torch.tensor([len(piece) for piece in pieces], device=states.device)
     return ctc_loss(logits, lengths, wanted, blank=logits.shape[2] - 1, skip_impossible=True)
+
+
+def misjudged(probes: Probes, grid: Tensor, scenes: ListLike[Scene]) -> Tensor:
+    """How far pictures [pictures, rows, columns, width] are from telling the figure in each cell, and signs."""
+    cells = grid.unflatten(2, (CELLS, -1)).unflatten(1, (CELLS, -1)).mean((2, 4)).flatten(0, 2)
+    shapes = torch.full((len(scenes), CELLS, CELLS), len(SHAPES), device=grid.device)
+    colors = torch.full_like(shapes, len(FOREGROUND))
+    for number, scene in enumerate(scenes):
+        for figure in scene.figures:
+            shapes[number, figure.row, figure.column] = SHAPES.index(figure.shape)
+            colors[number, figure.row, figure.column] = FOREGROUND.index(figure.color)
+    figures = F.cross_entropy(probes.shapes(cells), shapes.flatten(), reduction="sum") + F.cross_entropy(
+        probes.colors(cells), colors.flatten(), reduction="sum"
+    )
+    columns = torch.full((len(scenes),), grid.shape[2], device=grid.device)
+    signs = written(probes.signs(grid.mean(1)), columns, [tuple(map(SIGNS.index, scene.text)) for scene in scenes])
+    return figures / CELLS**2 + signs
 
 
 def weight_of(example: Example) -> NDArray[np.float32]:

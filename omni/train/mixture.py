@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from omni.script import RESULT, USER, How, declared
 from omni.train.dialogue import TOOLS, Dialogue, Split, Turn
-from omni.train.drills import DRILLS
+from omni.train.drills import DRILLS, sign
 from omni.train.mixing import Take, decades, fitted, scaled, take
-from omni.train.pictures import draw as draw_picture
 from omni.train.pool import Frames, Shard, Utterance
 from omni.train.sayings import Sayings
 from omni.train.skills import SKILLS, UNKNOWN, WORDS, draw_dialogue, picture
@@ -29,13 +28,13 @@ TELLS = ("Be brief.", "You are a helpful assistant.", "Answer in English.", "Be 
 class Shares:
     """How often each task is drawn; the rest is spoken questions."""
 
-    transcribe: float = 0.12
+    transcribe: float = 0.08
     typed: float = 0.12  # a typed question costs a fifth of a spoken one, and its answer is learned once for both
     drilled: float = 0.16  # a conversation of exercises
-    seen: float = 0.04  # a typed question about a picture, beside those among the typed
+    seen: float = 0.06  # a typed question about a picture, beside those among the typed
     silence: float = 0.03  # nobody speaks: no answer
-    read: float = 0.14  # a text is read out, where there are codes
-    speak: float = 0.35  # of the answers whose sound is known, those that are spoken
+    read: float = 0.08  # a text is read out, where there are codes
+    speak: float = 0.2  # of the answers whose sound is known, those that are spoken
     earlier: float = 0.3  # of conversations, those that had another before; of those again, and so on
     paused: float = 0.4  # of what is transcribed, sentences with a pause inside: the turn is not over there
     recorded: float = 0.2  # of utterances that are transcribed or answered, those of recorded voices
@@ -54,7 +53,6 @@ class Mixture:
     noises: ListLike[Frames]
     sayings: Sayings | None = None
     shares: Shares = Shares()
-    _hard: float = field(default=1.0, init=False)
     _paused: list[Where] = field(default_factory=list, init=False)
     _texts: list[str] = field(default_factory=list, init=False)
     _frames: list[int] = field(default_factory=list, init=False)  # of the texts up to each
@@ -79,10 +77,29 @@ class Mixture:
         if not any(self._answered.values()):
             raise ValueError(f"the pool has no dialogue of the split {self.split!r}: make one with omni train nano")
 
-    def example(self, seed: str, hard: float = 1.0) -> Example:
-        """The example of this name, the same for ever while the pool is; `hard` is how much of it is disturbed."""
+    def heard(self, seed: str, hard: float) -> Example:
+        """Somebody speaks; `hard` is how often that is disturbed, from 0 to 1."""
         random = Random(seed)
-        self._hard = hard
+        numbers = np.random.default_rng(random.getrandbits(64))
+        where = self.somebody(random)
+        writing = Writing(self.tokens, self.books)
+        writing.special(USER)
+        writing.sound(self.taken(where, random, numbers, hard), where[1].text)
+        return writing.example()
+
+    def seen(self, seed: str) -> Example:
+        """A picture."""
+        random = Random(seed)
+        scene = draw_dialogue(random, self.split, random.choice((picture, sign))).turns[0].picture
+        assert scene is not None
+        writing = Writing(self.tokens, self.books)
+        writing.special(USER)
+        writing.picture(scene)
+        return writing.example()
+
+    def example(self, seed: str) -> Example:
+        """The conversation of this name, the same for ever while the pool is."""
+        random = Random(seed)
         numbers = np.random.default_rng(random.getrandbits(64))
         draw = random.random()
         if draw < self.shares.transcribe:
@@ -126,17 +143,20 @@ class Mixture:
 
     def transcribed(self, random: Random, numbers: np.random.Generator) -> Example:
         """Somebody speaks, and it is written down."""
-        if self._paused and random.random() < self.shares.paused:
-            shard, utterance = random.choice(self._paused)
-        else:
-            shard, _, utterances = self.chosen(self._all, random)
-            utterance = random.choice(utterances)
+        where = self.somebody(random)
         writing = Writing(self.tokens, self.books)
         self.earlier(writing, random, numbers)
         writing.special(USER)
-        writing.sound(self.taken((shard, utterance), random, numbers), utterance.text)
-        writing.answer("transcribe", utterance.text)
+        writing.sound(self.taken(where, random, numbers), where[1].text)
+        writing.answer("transcribe", where[1].text)
         return writing.example()
+
+    def somebody(self, random: Random) -> Where:
+        """Any utterance; those with a pause inside more often than they are."""
+        if self._paused and random.random() < self.shares.paused:
+            return random.choice(self._paused)
+        shard, _, utterances = self.chosen(self._all, random)
+        return shard, random.choice(utterances)
 
     def read(self, sayings: Sayings, random: Random) -> Example:
         """A text is written, and read out: each second of speech as often as any other."""
@@ -209,7 +229,7 @@ class Mixture:
         for number, (turn, where) in enumerate(zip(turns, spoken, strict=True)):
             writing.special(USER)
             if turn.picture is not None:
-                writing.picture(draw_picture(turn.picture))
+                writing.picture(turn.picture)
             if where is None or (number and random.random() < 0.15):
                 writing.say(turn.question)
             else:
@@ -248,11 +268,11 @@ class Mixture:
             return sorted(random.sample(list(TOOLS), random.randint(1, 3))), dialogue.turns
         return list(dialogue.tools), dialogue.turns
 
-    def taken(self, where: Where, random: Random, numbers: np.random.Generator) -> Take:
+    def taken(self, where: Where, random: Random, numbers: np.random.Generator, hard: float = 1.0) -> Take:
         """An utterance as a microphone takes it today."""
         shard, utterance = where
         noise = None
-        if random.random() < 0.5 * self._hard:
+        if random.random() < 0.5 * hard:
             noise = self.noise(random) if random.random() < 0.85 else self.voice(random)
         before = random.randint(0, 15) if random.random() < 0.93 else random.randint(15, 150)
         return take(
@@ -261,7 +281,7 @@ class Mixture:
             utterance.end,
             numbers,
             noise=noise,
-            bent=0.5 * self._hard,
+            bent=0.5 * hard,
             before=before,
             after=round(random.triangular(6, 70, 12)),
         )

@@ -7,7 +7,7 @@ from typing import Any
 from omni.train.marking import Marks
 from omni_tokenizers.optional import need
 
-LOSSES = ("text", "turn", "heard", "spelled", "codes")
+LOSSES = ("text", "turn", "heard", "spelled", "seen", "codes")
 
 
 def _pyplot() -> Any:

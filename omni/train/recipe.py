@@ -37,10 +37,14 @@ class Recipe:
     stem: int = 256  # channels of the audio stem
     vocabulary: int = 1024
     longest: int = 4096  # tokens of a conversation
-    listener: int = 3  # the layer whose output also writes what was heard in ids (CTC), in training alone
-    listening: float = 0.4  # weight of that loss
-    speller: int = 2  # the layer whose output also spells it in letters
+    blocks: int = 6  # of the audio stem
+    listening: float = 0.4  # weight of what the stem writes down in ids (CTC)
+    speller: int = 3  # the block of the stem whose output also spells it in letters, in training alone
     spelling: float = 0.6  # weight of that loss
+    seeing: float = 0.3  # weight of what the tokens of a picture tell of it
+    senses: int = 3000  # first steps, in which the stems alone learn to tell what they hear and see
+    sounds: int = 96  # utterances in each of those
+    pictures: int = 32
     turning: float = 1.0  # weight of the turn's end
     sounding: float = 0.6  # weight of the codes
     batch: int = 56  # conversations a step
@@ -49,7 +53,6 @@ class Recipe:
     muon: float = 3e-3  # of Muon: matrices of the stack
     decay: float = 0.05  # of weights
     warm: int = 100  # steps up to the full rate
-    gentle: int = 2500  # steps over which noise and bending come in: what is clear is learned first
     steps: int = 40_000  # at most
     cooling: int = 0  # last steps, over which the rate goes to zero in a straight line
     clip: float = 1.0  # of the gradient's norm
@@ -107,8 +110,8 @@ def model(recipe: Recipe, tokens: Tokens) -> Omni:
             hidden=recipe.hidden,
             longest=recipe.longest,
             inputs={
-                "image": Picture(PATCH * PATCH * 3, side=SIDE // PATCH),
-                "audio": Mel(Stem(hidden=recipe.stem)),
+                "image": Picture(PATCH, side=SIDE // PATCH),
+                "audio": Mel(Stem(hidden=recipe.stem, blocks=recipe.blocks, words=tokens.text_size)),
                 "codec": Books(BOOKS),
             },
             codes=CodeHead(BOOKS),

@@ -3,20 +3,22 @@
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from omni.model.omni import Omni
+from omni.model.stem import CausalStem
 from omni.nano.codec.codec import NanoCodec
 from omni.train.checkpoint import Standing, read, write
 from omni.train.crew import Crew, hire, leave_gradients
-from omni.train.loss import Listener, Loss, counted, loss
+from omni.train.loss import Loss, Probes, counted, loss, senses
 from omni.train.mixture import Mixture
 from omni.train.muon import Muon
 from omni.train.pool import read_noises, read_shard, shards
@@ -43,7 +45,7 @@ class Training:
     stopping: bool = False  # set it from a signal handler: the step under way is finished and written
     tokens: Tokens = field(init=False)
     model: Omni = field(init=False)
-    listener: Listener = field(init=False)
+    probes: Probes = field(init=False)
     optimisers: dict[str, torch.optim.Optimizer] = field(init=False)
     standing: Standing = field(init=False)
     mixture: Mixture = field(init=False)
@@ -56,8 +58,8 @@ class Training:
             shutil.copy(self.start / "tokenizer.json", self.folder)
         self.tokens = tokenizers(load_or_train(self.recipe, self.folder), codec_at(self.codec))
         self.model = model(self.recipe, self.tokens).to(self.device)
-        self.listener = Listener(self.recipe.width, self.tokens.text_size).to(self.device)
-        self.optimisers = optimisers(self.recipe, self.model, self.listener)
+        self.probes = Probes(self.recipe.stem, self.recipe.width).to(self.device)
+        self.optimisers = optimisers(self.recipe, self.model, self.probes)
         found = read(self.folder, self.modules, self.optimisers)
         self.standing = found or Standing()
         if found is None and self.start is not None:
@@ -69,7 +71,7 @@ class Training:
     @property
     def modules(self) -> dict[str, nn.Module]:
         """What is trained, by the name it has in a checkpoint."""
-        return {"model": self.model, "listener": self.listener}
+        return {"model": self.model, "probes": self.probes}
 
     def read_pool(self, names: list[str] | None = None) -> None:
         """Read the shards of these names, or all that there are by now."""
@@ -82,8 +84,13 @@ class Training:
         """One step of all optimisers."""
         recipe = self.recipe
         self.crew.tell(self.standing.step)
+        alone = self.standing.step < recipe.senses
         share = Reading(
-            recipe, self.model, self.listener, examples(recipe, self.mixture, self.standing.step, 0, self.crew.size)
+            recipe,
+            self.model,
+            self.probes,
+            examples(recipe, self.mixture, self.standing.step, 0, self.crew.size),
+            senses if alone else loss,
         )
         whole = share.counts
         for other in self.crew.hear():
@@ -94,6 +101,8 @@ class Training:
         for other in self.crew.hear():
             found = found.plus(other)
         self.crew.add_gradients()
+        if alone:
+            self.rest()
         nn.utils.clip_grad_norm_([p for m in self.modules.values() for p in m.parameters()], recipe.clip)
         pace_now = pace(recipe, self.standing.step)
         threads = torch.get_num_threads()
@@ -106,6 +115,12 @@ class Training:
         torch.set_num_threads(threads)
         self.standing.step += 1
         return found
+
+    def rest(self) -> None:
+        """Leave all but the stems as it is: no momentum, no decay."""
+        for name, p in self.model.named_parameters():
+            if not name.startswith(("inputs.audio.", "inputs.image.")):
+                p.grad = None
 
     def save(self) -> None:
         """Write a checkpoint."""
@@ -157,8 +172,9 @@ class Reading:
 
     recipe: Recipe
     model: Omni
-    listener: Listener
+    probes: Probes
     examples: list[Example]
+    wrong: Callable[..., Loss]  # `loss`, or `senses` while the stems learn alone
     found: Loss = field(init=False)
 
     @property
@@ -171,7 +187,7 @@ class Reading:
         self.found = counted([])
         size = max(1, -(-len(self.examples) // self.recipe.pieces))
         for at in range(0, len(self.examples), size):
-            part = loss(self.model, self.listener, self.recipe, self.examples[at : at + size])
+            part = self.wrong(self.model, self.probes, self.recipe, self.examples[at : at + size])
             part.total(self.recipe, whole).backward()
             self.found = self.found.plus(part.detached())
 
@@ -190,10 +206,21 @@ def codec_at(folder: Path | None) -> NanoCodec | None:
 
 
 def examples(recipe: Recipe, mixture: Mixture, step: int, member: int, members: int) -> list[Example]:
-    """The conversations of one step that one of several processes reads, short ones first."""
-    seeds = [f"{recipe.seed} {step} {row}" for row in range(member, recipe.batch, members)]
-    hard = min(1.0, step / max(1, recipe.gentle))
-    return sorted((mixture.example(seed, hard) for seed in seeds), key=lambda example: len(example.sequence))
+    """What one of several processes reads in a step, short ones first: at the beginning what the stems tell of alone.
+
+    Noise and bending come in over the first half of that: what is clear is learned first.
+    """
+
+    def mine(count: int, kind: str) -> Iterator[str]:
+        return (f"{recipe.seed} {step} {kind}{row}" for row in range(member, count, members))
+
+    if step < recipe.senses:
+        hard = min(1.0, 2 * step / recipe.senses)
+        drawn = [mixture.heard(seed, hard) for seed in mine(recipe.sounds, "")]
+        drawn += [mixture.seen(seed) for seed in mine(recipe.pictures, "picture ")]
+    else:
+        drawn = [mixture.example(seed) for seed in mine(recipe.batch, "")]
+    return sorted(drawn, key=lambda example: len(example.sequence))
 
 
 def help_read(
@@ -217,10 +244,16 @@ def help_read(
             continue
         if not isinstance(told, int):
             raise TypeError(f"a helper is told a step, shards or None, not {type(told).__name__}")
-        model, listener = modules["model"], modules["listener"]
+        model, probes = modules["model"], modules["probes"]
         assert isinstance(model, Omni)
-        assert isinstance(listener, Listener)
-        share = Reading(recipe, model.train(), listener, examples(recipe, reads, told, member, members))
+        assert isinstance(probes, Probes)
+        share = Reading(
+            recipe,
+            model.train(),
+            probes,
+            examples(recipe, reads, told, member, members),
+            senses if told < recipe.senses else loss,
+        )
         pipe.send(share.counts)
         share.read(pipe.recv())
         leave_gradients(modules, gradients)
@@ -241,11 +274,12 @@ def pace(recipe: Recipe, step: int) -> float:
     return min(1.0, (step + 1) / recipe.warm, left / recipe.cooling if recipe.cooling else 1.0)
 
 
-def optimisers(recipe: Recipe, model: Omni, listener: Listener) -> dict[str, torch.optim.Optimizer]:
-    """Muon for the matrices of the stack, AdamW for the rest; vectors and tables are not made smaller."""
-    matrices = [p for p in model.stack.parameters() if p.ndim == 2]
+def optimisers(recipe: Recipe, model: Omni, probes: Probes) -> dict[str, torch.optim.Optimizer]:
+    """Muon for the matrices of the stack and the stem's blocks, AdamW for the rest, which is not made smaller."""
+    stem = cast(CausalStem, model.inputs["audio"].stem)
+    matrices = [p for part in (model.stack, stem.blocks) for p in part.parameters() if p.ndim == 2]
     chosen = {id(p) for p in matrices}
-    rest = [p for p in [*model.parameters(), *listener.parameters()] if id(p) not in chosen]
+    rest = [p for p in [*model.parameters(), *probes.parameters()] if id(p) not in chosen]
     return {
         "muon": Muon(matrices, lr=recipe.muon, weight_decay=recipe.decay),
         "adam": torch.optim.AdamW(rest, lr=recipe.rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True),

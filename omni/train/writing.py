@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from omni.bundle import text_of
 from omni.script import CALL, END, MORE, OPENS, SYSTEM, TOOL, How, weave
 from omni.train.mixing import Take
+from omni.train.pictures import Scene, draw
 from omni_tokenizers.sequence import Codes, Frames, Ids, Image, Omni, Sequence
 from omni_tokenizers.sequence.parts import Part
 
@@ -20,12 +21,20 @@ LETTERS = " 'abcdefghijklmnopqrstuvwxyz"
 
 @dataclass(frozen=True)
 class Heard:
-    """Speech in a sequence, and what is said in it."""
+    """Sound in a sequence, and what is said in it."""
 
     first: int  # token
     stop: int  # the token after its last
     ids: tuple[int, ...]
     letters: tuple[int, ...]  # places in LETTERS
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A picture in a sequence, and what it shows."""
+
+    first: int  # token
+    scene: Scene
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,7 @@ class Example:
     turn: NDArray[np.float32]  # [tokens], 1 where the turn is over, 0 where not, −1 where there is no sound
     codes: NDArray[np.int64]  # [tokens, books], the frame to say after each token, or IGNORE
     heard: tuple[Heard, ...]
+    seen: tuple[Seen, ...]
 
 
 def frames_of(pieces: ListLike[str], starts: ListLike[tuple[int, int]], frames: int) -> list[int]:
@@ -70,6 +80,7 @@ class Writing:
     turn: list[float] = field(default_factory=list)
     frames: dict[int, NDArray[np.int64]] = field(default_factory=dict)
     spoken: list[Heard] = field(default_factory=list)
+    shown: list[Seen] = field(default_factory=list)
     _run: list[int] = field(default_factory=list)  # ids that are not a part yet
     _sounds: list[NDArray[np.int64]] = field(default_factory=list)  # frames that are not a part yet
 
@@ -92,20 +103,20 @@ class Writing:
         self._ids(self._vocabulary.encode(text), learn)
 
     def sound(self, taken: Take, said: str) -> None:
-        """What a microphone took, and the words in it."""
+        """What a microphone took, and the words in it, if any."""
         self._flush()
         self.parts.append(Frames("audio", taken.frames))
         turn = taken.turn
-        if said:
-            letters = tuple(LETTERS.index(letter) for letter in said.lower() if letter in LETTERS)
-            ids = tuple(self._vocabulary.encode(said))
-            self.spoken.append(Heard(self.length, self.length + len(turn), ids, letters))
+        letters = tuple(LETTERS.index(letter) for letter in said.lower() if letter in LETTERS)
+        ids = tuple(self._vocabulary.encode(said))
+        self.spoken.append(Heard(self.length, self.length + len(turn), ids, letters))
         self._more(len(turn), [float(t) for t in turn])
 
-    def picture(self, pixels: NDArray[np.uint8]) -> None:
-        """A picture."""
+    def picture(self, scene: Scene) -> None:
+        """A picture of this."""
         self._flush()
-        part = Image(pixels)
+        part = Image(draw(scene))
+        self.shown.append(Seen(self.length, scene))
         self.parts.append(part)
         n = self.tokens.count([part])
         self._more(n, [-1.0] * n)
@@ -156,6 +167,7 @@ class Writing:
             np.array(self.turn, np.float32),
             codes,
             tuple(self.spoken),
+            tuple(self.shown),
         )
 
     @property

@@ -72,7 +72,7 @@ def random_bundle(
     tokens = Tokens(text=text, image=image, audio=LogMel(floor="fixed"), codec=codec)
     inputs: dict[str, Any] = {"audio": Mel(Stem(hidden=16))}
     if sees:
-        inputs["image"] = Picture(16 * 16 * 3, side=2, hidden=16)
+        inputs["image"] = Picture(16, side=2, channels=(4, 4, 8), spread=16)
     if codec is not None:
         inputs["codec"] = Books(codec.book_sizes)
     about: dict[str, Any] = {

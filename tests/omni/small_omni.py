@@ -25,7 +25,7 @@ SPEC = OmniSpec(
     longest=256,
     inputs={
         "image": Values(12),
-        "audio": Mel(Stem(bins=6, strides=(1, 2, 2), hidden=16)),
+        "audio": Mel(Stem(bins=6, strides=(1, 2, 2), hidden=16, blocks=2, kernel=3, spread=24, words=TEXT)),
         "speech": Features(Bridge(source=10, how="mlp", group=2)),
         "codec": Books(BOOKS),
     },

@@ -1,8 +1,10 @@
 """The recipe: a tiny one learns, and one that was stopped ends where one that was not does."""
 
 import json
+import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,9 @@ import pytest
 import torch
 
 from omni.bundle import Bundle
-from omni.script import CALL, END, MORE
+from omni.script import CALL, END, MORE, USER
 from omni.train.export import bundle_of, ship
+from omni.train.loss import loss
 from omni.train.mixing import Take
 from omni.train.muon import orthogonal
 from omni.train.pool import make_noises, make_shard
@@ -22,8 +25,8 @@ from omni_tokenizers import Text
 from tests.omni.planted import TinyCodec, text
 
 TINY = Recipe(
-    width=32, depth=2, heads=4, kv_heads=2, hidden=64, stem=16, vocabulary=300, listener=1, batch=8, pieces=2,
-    warm=5, rate=4e-3, muon=1e-2,
+    width=32, depth=2, heads=4, kv_heads=2, hidden=64, stem=16, vocabulary=300, blocks=2, speller=1, batch=8, pieces=2,
+    warm=5, rate=4e-3, muon=1e-2, senses=0, sounds=8, pictures=4,
 )  # fmt: skip
 
 
@@ -42,10 +45,10 @@ def vocabulary() -> Text:
     return Text.train(["What is the capital of France? Paris."] * 3, vocab_size=300, special=SPECIALS)
 
 
-def training(folder: Path, pool: Path, vocabulary: Text, **changes: object) -> Training:
+def training(folder: Path, pool: Path, vocabulary: Text, recipe: Recipe = TINY, helpers: int = 0) -> Training:
     folder.mkdir(exist_ok=True)
     vocabulary.save(folder / "tokenizer.json")  # that of the recipe takes seconds to learn
-    return Training(TINY, folder, pool, **changes)  # type: ignore[arg-type]
+    return Training(recipe, folder, pool, helpers=helpers)
 
 
 def weights(of: Training) -> dict[str, torch.Tensor]:
@@ -61,6 +64,44 @@ def test_a_tiny_recipe_learns(tmp_path: Path, pool: Path, vocabulary: Text) -> N
     assert np.mean([m["turn"] for m in losses[-5:]]) < np.mean([m["turn"] for m in losses[:5]])
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [10, 20, 30, 40]
+
+
+def test_the_stems_learn_to_hear_and_see_before_the_rest_learns_to_converse(
+    tmp_path: Path, pool: Path, vocabulary: Text
+) -> None:
+    learns = training(tmp_path / "run", pool, vocabulary, replace(TINY, senses=20))
+    before = weights(learns)
+    losses: list[dict[str, float]] = []
+    learns.run(20, tell=losses.append)
+    for what in ("heard", "spelled", "seen"):
+        assert losses[-1][what] < 0.8 * losses[0][what]
+    assert {loss["text"] for loss in losses} == {0.0}
+    now = weights(learns)
+    changed = {name for name in now if not torch.equal(now[name], before[name])}
+    assert changed
+    assert all(name.startswith(("model inputs.audio.", "model inputs.image.", "probes ")) for name in changed)
+    learns.run(21, tell=losses.append)
+    assert losses[-1]["text"] > 0
+    assert {name for name, t in weights(learns).items() if "stack" in name and torch.equal(t, now[name])} == set()
+
+
+def test_where_nobody_speaks_the_stem_has_to_write_nothing(pool: Path, vocabulary: Text, tmp_path: Path) -> None:
+    reads = training(tmp_path / "run", pool, vocabulary)
+    writing = Writing(reads.tokens, 2)
+    writing.special(USER)
+    writing.sound(Take(np.zeros((40, 80), np.float32), 0, 0), "")
+    [silence] = writing.spoken
+    assert silence.ids == silence.letters == ()
+    writing.special(USER)
+    writing.sound(Take(np.zeros((4, 80), np.float32), 0, 4), "a")
+    stem = reads.model.inputs["audio"].stem
+    with torch.no_grad():  # it writes nothing with a probability of one half, whatever it hears
+        stem.words.weight.zero_()
+        stem.words.bias.zero_()
+        stem.words.bias[-1] = math.log(vocabulary.size)
+    writing.spoken = [silence, Heard(silence.stop + 1, silence.stop + 2, (5,), ())]  # room for one id and no blank
+    found = loss(reads.model, reads.probes, TINY, [writing.example()])
+    assert float(found.heard) == pytest.approx(10 * math.log(2) + math.log(2 * vocabulary.size), rel=1e-5)
 
 
 def test_stopping_and_going_on_gives_the_weights_of_not_stopping(tmp_path: Path, pool: Path, vocabulary: Text) -> None:
@@ -195,7 +236,8 @@ def test_one_command_speaks_trains_goes_on_and_exports(tmp_path: Path) -> None:
     places = ["--folder", tmp_path / "run", "--pool", tmp_path / "pool", "--export", tmp_path / "made"]
     sizes = ["--dialogues", "1", "--recorded", "0", "--sayings", "3", "--processes", "1", "--cool", "1"]
     for steps in (1, 2):
-        command = [sys.executable, "-m", "omni_server.cli", "train", "nano", *places, *sizes, "--steps", steps]
+        until = ["--senses", 1, "--steps", steps]
+        command = [sys.executable, "-m", "omni_server.cli", "train", "nano", *places, *sizes, *until]
         done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout.splitlines()[-1])["step"] == steps

@@ -128,6 +128,8 @@ def test_who_does_not_answer_is_told_and_in_no_percentile(monkeypatch: pytest.Mo
     found = compared(contestant("native", ScriptedEngine([Hang()], sessions=8)), rounds=1, interruptions=1, users=())
     assert found.counted("native") == []
     assert all("no answer came" in (turn.error or "") for turn in found.of("native"))
+    assert all("the last that came was" in (turn.error or "") for turn in found.of("native"))
+    assert "SpeechStopped" in (found.of("native")[0].error or "")
     p50 = row(rows(found), "native voice-to-voice p50")
     assert (p50.value, p50.holds) == (None, False)
     assert row(rows(found), "native turns not counted: failed").value == 2

@@ -42,7 +42,7 @@ class Embedding:
             states = [
                 lane.stem if p.span.first and lane.stem else NO_STATE for lane, p in zip(mine, pieces, strict=True)
             ]
-            made = self.model.inputs[modality](runs, states)
+            made = self.model.inputs[modality](runs, states, self.table)
             for lane, piece, vectors, state in zip(mine, pieces, *made, strict=True):
                 lane.tape.fill(piece, vectors + self.table[self.placeholders[modality]])
                 if modality == "audio":

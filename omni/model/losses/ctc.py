@@ -27,7 +27,7 @@ def ctc_loss(
 ) -> Tensor:
     """−log of the probability of the labels; an utterance too short to spell its labels is an error, or skipped."""
     real = labels >= 0
-    if bool((labels == blank).any()) or int(labels.max()) >= logits.shape[2]:
+    if bool(((labels == blank) | (labels >= logits.shape[2])).any()):
         raise ValueError(
             f"labels go up to {int(labels.max())} and blank is {blank}: "
             f"they have to be below {logits.shape[2]} and never blank"

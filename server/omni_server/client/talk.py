@@ -5,6 +5,7 @@ bounded queue for whoever reads them. When nobody does, reading stops, and the s
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ PATIENCE = 60.0  # s without any event while an answer is awaited
 REPORT_EVERY = 0.25  # s between reports of play-out
 PING_EVERY = 5.0  # s
 FIRST_PINGS = 3
+TOLD = 6  # events that are named where no answer came
 HARMLESS = ("response_cancel_not_active", "input_audio_buffer_commit_empty", "item_truncate_invalid_item_id")
 Source = str | Path | bytes | Wave | Recording
 Picture = str | Path | bytes | NDArray[np.uint8]
@@ -73,6 +75,7 @@ class Talk:
         self._said: Utterance | None = None  # the newest
         self._answers: dict[str, Answer] = {}
         self._reopened = False
+        self._lately: deque[str] = deque(maxlen=TOLD)  # what was read last, for people
         self._reading: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -204,6 +207,9 @@ class Talk:
             if self._end is not None:
                 raise self._end
             raise StopAsyncIteration
+        name = type(event).__name__
+        if not self._lately or self._lately[-1] != name:
+            self._lately.append(name)
         return event
 
     async def close(self) -> None:
@@ -378,9 +384,10 @@ class Talk:
             async with asyncio.timeout(patience):
                 return await anext(self)
         except TimeoutError:
-            why = f"; the last it said was: {troubles[-1].message}" if troubles else ""
+            why = f"; the last trouble was: {troubles[-1].message}" if troubles else ""
+            lately = f"the last that came was {', '.join(self._lately)}" if self._lately else "nothing came at all"
             raise NoAnswer(
-                f"no answer came within {patience:g} s: did it hear speech, and is it overloaded?{why}"
+                f"no answer came within {patience:g} s: did it hear speech, and is it overloaded? {lately}{why}"
             ) from None
         except StopAsyncIteration:
             raise Lost("the server ended the conversation before it answered: connect again") from None

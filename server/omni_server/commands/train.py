@@ -6,6 +6,7 @@ It can be stopped at any moment and started again: it goes on from its last chec
 import argparse
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -35,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the codec of that voice (default: the shipped one, if it is there)",
     )
     parser.add_argument("--steps", type=int, default=40_000, metavar="N", help="go on up to this step (default: 40000)")
+    parser.add_argument(
+        "--senses",
+        type=int,
+        metavar="N",
+        help="first steps, in which it only learns to hear and see; then to converse (default: 3000, 0 with --start)",
+    )
     parser.add_argument(
         "--cool", type=int, default=0, metavar="N", help="let the learning rate fall to zero over the last N steps"
     )
@@ -72,6 +79,8 @@ def run(args: argparse.Namespace) -> int:
             pass
     helpers = args.processes - 1 if args.device == "cpu" else 0
     recipe = Recipe(steps=args.steps, cooling=args.cool)
+    senses = args.senses if args.senses is not None else 0 if args.start else recipe.senses
+    recipe = replace(recipe, senses=senses)
     training = Training(
         recipe, args.folder, args.pool, device=args.device, codec=codec, helpers=helpers, start=args.start
     )

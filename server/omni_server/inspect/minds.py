@@ -54,7 +54,7 @@ def mind(folder: Path = nano.WEIGHTS) -> Mind:
         name = "nano" if folder == nano.WEIGHTS else folder.name
         return Mind(bundle.model.eval(), bundle.tokens, str(bundle.about.get("name", name)), trained=True)
     tokens = Tokens(text=Text.of_bytes(), image=Patches(PATCH, resize=Square(SIDE)))
-    inputs = {"image": Picture(PATCH * PATCH * 3, side=SIDE // PATCH)}
+    inputs = {"image": Picture(PATCH, side=SIDE // PATCH)}
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = Omni(OmniSpec(tokens.size, tokens.text_size, 128, 4, 4, hidden=352, inputs=inputs))
