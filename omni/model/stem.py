@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 # Of each convolution, the last inputs that its next output still needs: [channels, tail]; in blocks [tail, channels].
 State = list[Tensor]
+FEW = 4  # outputs of a convolution that are faster as a product
 
 
 @dataclass(frozen=True)
@@ -33,21 +34,43 @@ class Stem:
         return CausalStem(self, width)
 
 
+def over(convolution: nn.Conv1d, x: Tensor) -> Tensor:
+    """The convolution of x [sounds, channels, inputs], which need no filling: [sounds, channels, outputs].
+
+    A few outputs, as they come live, are a product: a CPU's kernels for convolutions lay the weights out anew at every
+    call. Measured on one core: 69 µs instead of 179 for one output of 256 channels, 20 instead of 96 by channel.
+    """
+    kernel, stride = convolution.kernel_size[0], convolution.stride[0]
+    outputs = (x.shape[2] - kernel) // stride + 1
+    alone = convolution.groups == x.shape[1]  # each channel by itself
+    if torch.is_grad_enabled() or outputs > FEW * (1 if alone else 2):
+        if not alone:
+            return convolution(x)
+        # With a second dimension of 1: the kernels of two dimensions are three times as fast.
+        return F.conv2d(x[:, :, None], convolution.weight[:, :, None], convolution.bias, groups=x.shape[1])[:, :, 0]
+    windows = x.unfold(2, kernel, stride)  # [sounds, channels, outputs, kernel]
+    bias = convolution.bias
+    assert bias is not None
+    if alone:
+        return (windows * convolution.weight).sum(-1) + bias[:, None]
+    rows = windows.transpose(1, 2).flatten(2)  # [sounds, outputs, channels · kernel]
+    return F.linear(rows, convolution.weight.flatten(1), bias).transpose(1, 2)
+
+
 class StemBlock(nn.Module):
     """A residual branch: each channel over the tokens up to this one, then a small network in every token."""
 
     def __init__(self, spec: Stem) -> None:
         super().__init__()
         self.norm = nn.RMSNorm(spec.hidden, eps=1e-6)
-        # Of two dimensions, one of which is 1: its kernels on a CPU are three times as fast as those of one dimension.
-        self.over = nn.Conv2d(spec.hidden, spec.hidden, (1, spec.kernel), groups=spec.hidden)
+        self.over = nn.Conv1d(spec.hidden, spec.hidden, spec.kernel, groups=spec.hidden)
         self.into = nn.Linear(spec.hidden, spec.spread)
         self.out = nn.Linear(spec.spread, spec.hidden)
 
     def forward(self, x: Tensor, tails: Tensor) -> tuple[Tensor, Tensor]:
         """x [sounds, tokens, hidden] and what stood before it → the same shape, and all that the convolution saw."""
         seen = torch.cat([tails, self.norm(x)], dim=1)  # [sounds, tail + tokens, hidden]
-        mixed = self.over(seen.transpose(1, 2)[:, :, None])[:, :, 0].transpose(1, 2)
+        mixed = over(self.over, seen.transpose(1, 2)).transpose(1, 2)
         return x + self.out(F.gelu(self.into(mixed))), seen
 
 
@@ -107,7 +130,7 @@ class CausalStem(nn.Module):
             for sound, length in enumerate(lengths):
                 # A copy: a view would keep the whole piece alive for as long as the conversation lasts.
                 after[sound].append(x[sound, :, length : length + tail].clone())
-            x = F.gelu(convolution(x))  # [sounds, channels, inputs / stride]
+            x = F.gelu(over(convolution, x))  # [sounds, channels, inputs / stride]
             lengths = [length // convolution.stride[0] for length in lengths]
         x = x.transpose(1, 2)  # [sounds, tokens, hidden]
         tokens = self.out(x)  # [sounds, tokens, width]

@@ -137,13 +137,14 @@ def perceived(
     """What goes into the stack, and how far the stems are from telling what is in it."""
     found = counted(examples)
     stem = cast(CausalStem, model.inputs["audio"].stem)
+    last = cast(nn.Module, model.inputs["image"].after)
     low: list[Tensor] = []
     high: list[Tensor] = []
     eye: list[Tensor] = []
     hooks = [
         stem.blocks[recipe.speller - 1].register_forward_hook(lambda _block, _given, made: low.append(made[0])),
         cast(nn.Module, stem.words).register_forward_hook(lambda _head, _given, made: high.append(made)),
-        model.inputs["image"].after.register_forward_hook(lambda _norm, _given, made: eye.append(made)),
+        last.register_forward_hook(lambda _norm, _given, made: eye.append(made)),
     ]
     try:
         vectors = model.vectors(rows)
