@@ -186,7 +186,7 @@ def test_what_came_in_pieces_is_answered_as_if_it_had_come_at_once(seed: int) ->
 
 
 def test_text_alone_and_a_slot_that_was_used_before_are_as_offline() -> None:
-    bundle = bundle_of(1)
+    bundle = bundle_of(2)
 
     async def main() -> None:
         engine = engine_of(bundle, sessions=1)
@@ -236,7 +236,7 @@ def test_codes_leave_beside_the_sound_they_become_and_words_of_the_user_where_th
 
 
 def test_after_old_items_were_dropped_the_answer_is_the_one_to_what_is_left() -> None:
-    bundle = bundle_of(9, longest=64)
+    bundle = bundle_of(1, longest=64)
 
     async def main() -> None:
         engine = engine_of(bundle)
