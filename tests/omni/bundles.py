@@ -70,7 +70,7 @@ def random_bundle(
     text = Text.train(SENTENCES, vocab_size=320, special=SPECIALS)
     image = Patches(16, resize=Square(32)) if sees else None
     tokens = Tokens(text=text, image=image, audio=LogMel(floor="fixed"), codec=codec)
-    inputs: dict[str, Any] = {"audio": Mel(Stem(hidden=16))}
+    inputs: dict[str, Any] = {"audio": Mel(Stem(hidden=16, words=tokens.text_size, blocks=2, kernel=3, spread=16))}
     if sees:
         inputs["image"] = Picture(16, side=2, channels=(4, 4, 8), spread=16)
     if codec is not None:
