@@ -84,14 +84,8 @@ class Training:
         """One step of all optimisers."""
         recipe = self.recipe
         self.crew.tell(self.standing.step)
-        alone = self.standing.step < recipe.senses
-        share = Reading(
-            recipe,
-            self.model,
-            self.probes,
-            examples(recipe, self.mixture, self.standing.step, 0, self.crew.size),
-            senses if alone else loss,
-        )
+        step = self.standing.step
+        share = Reading(recipe, self.model, self.probes, step, examples(recipe, self.mixture, step, 0, self.crew.size))
         whole = share.counts
         for other in self.crew.hear():
             whole = whole.plus(other)
@@ -101,7 +95,7 @@ class Training:
         for other in self.crew.hear():
             found = found.plus(other)
         self.crew.add_gradients()
-        if alone:
+        if step < recipe.senses:
             self.rest()
         nn.utils.clip_grad_norm_([p for m in self.modules.values() for p in m.parameters()], recipe.clip)
         pace_now = pace(recipe, self.standing.step)
@@ -173,8 +167,8 @@ class Reading:
     recipe: Recipe
     model: Omni
     probes: Probes
+    step: int
     examples: list[Example]
-    wrong: Callable[..., Loss]  # `loss`, or `senses` while the stems learn alone
     found: Loss = field(init=False)
 
     @property
@@ -185,9 +179,10 @@ class Reading:
     def read(self, whole: Loss) -> None:
         """Gradients of this share of the whole step's loss, piece by piece."""
         self.found = counted([])
+        wrong = senses if self.step < self.recipe.senses else loss  # at the beginning the stems learn alone
         size = max(1, -(-len(self.examples) // self.recipe.pieces))
         for at in range(0, len(self.examples), size):
-            part = self.wrong(self.model, self.probes, self.recipe, self.examples[at : at + size])
+            part = wrong(self.model, self.probes, self.recipe, self.examples[at : at + size])
             part.total(self.recipe, whole).backward()
             self.found = self.found.plus(part.detached())
 
@@ -247,13 +242,7 @@ def help_read(
         model, probes = modules["model"], modules["probes"]
         assert isinstance(model, Omni)
         assert isinstance(probes, Probes)
-        share = Reading(
-            recipe,
-            model.train(),
-            probes,
-            examples(recipe, reads, told, member, members),
-            senses if told < recipe.senses else loss,
-        )
+        share = Reading(recipe, model.train(), probes, told, examples(recipe, reads, told, member, members))
         pipe.send(share.counts)
         share.read(pipe.recv())
         leave_gradients(modules, gradients)

@@ -24,7 +24,6 @@ class Heard:
     """Sound in a sequence, and what is said in it."""
 
     first: int  # token
-    stop: int  # the token after its last
     ids: tuple[int, ...]
     letters: tuple[int, ...]  # places in LETTERS
 
@@ -109,7 +108,7 @@ class Writing:
         turn = taken.turn
         letters = tuple(LETTERS.index(letter) for letter in said.lower() if letter in LETTERS)
         ids = tuple(self._vocabulary.encode(said))
-        self.spoken.append(Heard(self.length, self.length + len(turn), ids, letters))
+        self.spoken.append(Heard(self.length, ids, letters))
         self._more(len(turn), [float(t) for t in turn])
 
     def picture(self, scene: Scene) -> None:

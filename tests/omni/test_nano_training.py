@@ -99,7 +99,7 @@ def test_where_nobody_speaks_the_stem_has_to_write_nothing(pool: Path, vocabular
         stem.words.weight.zero_()
         stem.words.bias.zero_()
         stem.words.bias[-1] = math.log(vocabulary.size)
-    writing.spoken = [silence, Heard(silence.stop + 1, silence.stop + 2, (5,), ())]  # room for one id and no blank
+    writing.spoken = [silence, Heard(silence.first + 10 + 1, (5,), ())]  # room for one id and no blank
     found = loss(reads.model, reads.probes, TINY, [writing.example()])
     assert float(found.heard.detach()) == pytest.approx(10 * math.log(2) + math.log(2 * vocabulary.size), rel=1e-5)
 
@@ -194,7 +194,7 @@ def test_what_is_said_stands_one_token_before_itself() -> None:
             assert example.sequence.ids[at + 1] == number
     assert example.turn[1:4].tolist() == [0.0, 0.0, 1.0]
     assert (example.turn[4:] == -1).all()
-    assert example.heard == (Heard(1, 4, tuple(text().encode("hi")), (LETTERS.index("h"), LETTERS.index("i"))),)
+    assert example.heard == (Heard(1, tuple(text().encode("hi")), (LETTERS.index("h"), LETTERS.index("i"))),)
 
 
 def test_a_word_is_heard_after_its_last_piece() -> None:
