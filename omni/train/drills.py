@@ -1,4 +1,4 @@
-"""Exercises: what the skills ask, asked wider and in more ways, typed, and never in an exam.
+"""Exercises: what the skills ask, asked wider and in more ways, typed and spoken, and never in an exam.
 
 A table of small sums can be learned by heart, and then nothing is known of the sums that were held out. What is wider
 than that has to be worked out: numbers up to a hundred, long strings, pictures that are described in full. A word is
@@ -10,7 +10,7 @@ from functools import partial
 from random import Random
 
 from omni.train import skills
-from omni.train.dialogue import Dialogue, Turn
+from omni.train.dialogue import Dialogue, Split, Turn
 from omni.train.pictures import FOREGROUND, PLACES, Figure, Scene, random_scene
 from omni.train.skills import (
     WORDS,
@@ -19,6 +19,7 @@ from omni.train.skills import (
     clock,
     comparison,
     counting,
+    draw_dialogue,
     follow_up,
     picture,
     repeat,
@@ -137,3 +138,16 @@ DRILLS: dict[Skill, float] = {
     capital: 1.5, skills.opposite: 0.7, opposite: 1.0, follow_up: 1.5, picture: 1.5, sign: 1.5, describe: 1.5,
     look: 1.5,
 }  # fmt: skip
+
+# The same where they are spoken; pictures are left out, since little of them is in the words.
+SPOKEN: dict[Skill, float] = {
+    arithmetic: 2.0, partial(arithmetic, most=99, factor=12): 4.0, line: 0.7, comparison: 3.0,
+    clock: 0.7, partial(clock, latest=11): 0.7, counting: 0.4, partial(counting, first=40, longest=9): 0.6,
+    repeat: 2.0, partial(repeat, longest=8): 2.0, spelling: 1.5, letter: 1.5, spelled: 0.8, capital: 0.7,
+    opposite: 0.7, follow_up: 1.0,
+}  # fmt: skip
+
+
+def exercise(random: Random, split: Split, among: dict[Skill, float] = DRILLS) -> Dialogue:
+    """One of these, in the split."""
+    return draw_dialogue(random, split, random.choices(list(among), weights=list(among.values()))[0])

@@ -14,10 +14,10 @@ from omni.model.batch import Batch
 from omni.model.losses.ctc import ctc_loss
 from omni.model.omni import Omni
 from omni.model.stem import CausalStem
-from omni.train.pictures import CELLS, FOREGROUND, Scene
+from omni.train.pictures import CELLS, FOREGROUND
 from omni.train.recipe import Recipe
 from omni.train.words import SHAPES
-from omni.train.writing import IGNORE, LETTERS, Example
+from omni.train.writing import IGNORE, LETTERS, Example, Seen
 
 SIGNS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"  # what pictures may say
 MORE_FRAMES = 0.1  # the weight of the choice of another frame, against 1 of an id of text
@@ -32,7 +32,7 @@ class Probes(nn.Module):
     def __init__(self, hidden: int, width: int) -> None:
         super().__init__()
         self.letters = nn.Linear(hidden, len(LETTERS) + 1)  # the last is the blank
-        self.signs = nn.Linear(width, len(SIGNS) + 1)
+        self.signs = nn.Linear(width, len(SIGNS) + 1)  # the last: no letter has its middle there
         self.shapes = nn.Linear(width, len(SHAPES) + 1)  # the last: nothing is there
         self.colors = nn.Linear(width, len(FOREGROUND) + 1)
 
@@ -159,8 +159,8 @@ def perceived(
         found.spelled = written(probes.letters(low[0]), lengths, [sound.letters for sound in heard])
         found.heard = written(high[0], lengths, [sound.ids for sound in heard])
     if found.pictures:
-        scenes = {(row, seen.first): seen.scene for row, example in enumerate(examples) for seen in example.seen}
-        shown = [scenes[run.row, run.span.start] for run in rows.runs["image"]]
+        pictures = {(row, seen.first): seen for row, example in enumerate(examples) for seen in example.seen}
+        shown = [pictures[run.row, run.span.start] for run in rows.runs["image"]]
         found.seen = misjudged(probes, eye[0], shown)
     return vectors, found
 
@@ -175,21 +175,23 @@ def written(logits: Tensor, lengths: Tensor, labels: ListLike[tuple[int, ...]]) 
     return ctc_loss(logits, lengths, wanted, blank=logits.shape[2] - 1, skip_impossible=True)
 
 
-def misjudged(probes: Probes, grid: Tensor, scenes: ListLike[Scene]) -> Tensor:
-    """How far pictures [pictures, rows, columns, width] are from telling the figure in each cell, and signs."""
+def misjudged(probes: Probes, grid: Tensor, shown: ListLike[Seen]) -> Tensor:
+    """How far pictures [pictures, rows, columns, width] are from telling the figure in each cell, and each letter."""
+    _, rows, columns, _ = grid.shape
     cells = grid.unflatten(2, (CELLS, -1)).unflatten(1, (CELLS, -1)).mean((2, 4)).flatten(0, 2)
-    shapes = torch.full((len(scenes), CELLS, CELLS), len(SHAPES), device=grid.device)
+    shapes = torch.full((len(shown), CELLS, CELLS), len(SHAPES), device=grid.device)
     colors = torch.full_like(shapes, len(FOREGROUND))
-    for number, scene in enumerate(scenes):
-        for figure in scene.figures:
+    signs = torch.full((len(shown), rows, columns), len(SIGNS), device=grid.device)
+    for number, seen in enumerate(shown):
+        for figure in seen.scene.figures:
             shapes[number, figure.row, figure.column] = SHAPES.index(figure.shape)
             colors[number, figure.row, figure.column] = FOREGROUND.index(figure.color)
-    figures = F.cross_entropy(probes.shapes(cells), shapes.flatten(), reduction="sum") + F.cross_entropy(
-        probes.colors(cells), colors.flatten(), reduction="sum"
-    )
-    columns = torch.full((len(scenes),), grid.shape[2], device=grid.device)
-    signs = written(probes.signs(grid.mean(1)), columns, [tuple(map(SIGNS.index, scene.text)) for scene in scenes])
-    return figures / CELLS**2 + signs
+        for letter in seen.letters:
+            signs[number, int(letter.y * rows), int(letter.x * columns)] = SIGNS.index(letter.letter)
+    wrong = F.cross_entropy(probes.shapes(cells), shapes.flatten(), reduction="sum")
+    wrong = wrong + F.cross_entropy(probes.colors(cells), colors.flatten(), reduction="sum")
+    wrong = wrong + F.cross_entropy(probes.signs(grid.flatten(0, 2)), signs.flatten(), reduction="sum")
+    return wrong / CELLS**2
 
 
 def weight_of(example: Example) -> NDArray[np.float32]:

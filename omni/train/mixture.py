@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from omni.script import RESULT, USER, How, declared
 from omni.train.dialogue import TOOLS, Dialogue, Split, Turn
-from omni.train.drills import DRILLS, sign
+from omni.train.drills import exercise, sign
 from omni.train.mixing import Take, decades, fitted, scaled, take
 from omni.train.pool import Frames, Shard, Utterance
 from omni.train.sayings import Sayings
@@ -34,6 +34,7 @@ class Shares:
     seen: float = 0.06  # a typed question about a picture, beside those among the typed
     silence: float = 0.03  # nobody speaks: no answer
     read: float = 0.08  # a text is read out, where there are codes
+    exercised: float = 0.5  # of spoken conversations, those that are exercises
     speak: float = 0.2  # of the answers whose sound is known, those that are spoken
     earlier: float = 0.3  # of conversations, those that had another before; of those again, and so on
     paused: float = 0.4  # of what is transcribed, sentences with a pause inside: the turn is not over there
@@ -58,6 +59,7 @@ class Mixture:
     _frames: list[int] = field(default_factory=list, init=False)  # of the texts up to each
     _said: dict[str, list[Where]] = field(default_factory=dict, init=False)
     _all: dict[bool, list[Spoken]] = field(default_factory=lambda: {True: [], False: []}, init=False)  # recorded?
+    _exercises: dict[bool, list[Spoken]] = field(default_factory=lambda: {True: [], False: []}, init=False)
     _answered: dict[bool, list[Spoken]] = field(default_factory=lambda: {True: [], False: []}, init=False)
 
     def __post_init__(self) -> None:
@@ -66,7 +68,8 @@ class Mixture:
                 recorded = not utterances[0].voice.startswith("espeak")
                 self._all[recorded].append((number, dialogue, utterances))
                 if dialogue.skill != "words":
-                    self._answered[recorded].append((number, dialogue, utterances))
+                    answered = self._exercises if shard.kind == "exercises" else self._answered
+                    answered[recorded].append((number, dialogue, utterances))
                 for utterance in utterances:
                     if utterance.pause is not None:
                         self._paused.append((number, utterance))
@@ -121,7 +124,10 @@ class Mixture:
         return self.conversation(dialogue, spoken, random, numbers)
 
     def spoken(self, random: Random) -> tuple[Dialogue, list[Where | None]]:
-        """A dialogue whose questions somebody in the pool said: a new one where all were, else one that was stored."""
+        """A dialogue whose questions somebody in the pool said: an exercise, or one of the skills, new or stored."""
+        if any(self._exercises.values()) and random.random() < self.shares.exercised:
+            shard, dialogue, utterances = self.chosen(self._exercises, random)
+            return dialogue, [(shard, utterance) for utterance in utterances]
         skill = random.choices(list(SKILLS), weights=list(SKILLS.values()))[0]
         for _ in range(12 if skill is picture else 3):
             dialogue = draw_dialogue(random, self.split, skill)
@@ -173,8 +179,7 @@ class Mixture:
         """Exercises, one after another."""
         writing = Writing(self.tokens, self.books)
         while writing.length < EXERCISED:
-            drill = random.choices(list(DRILLS), weights=list(DRILLS.values()))[0]
-            turns = draw_dialogue(random, self.split, drill).turns
+            turns = exercise(random, self.split).turns
             self.said(writing, turns, [None] * len(turns), random, numbers)
         return writing.example()
 

@@ -1,6 +1,7 @@
 """Pictures drawn with PIL from a scene that knows what is in it, so that every question about it has an answer."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Literal
@@ -70,8 +71,18 @@ def fonts() -> list[Path]:
     return sorted(f for f in folder.glob("DejaVu*.ttf") if "Display" not in f.name)
 
 
-def draw(scene: Scene) -> NDArray[np.uint8]:
-    """The picture: uint8 [SIDE, SIDE, 3]. The same scene gives the same pixels."""
+@dataclass(frozen=True)
+class Letter:
+    """One letter of a picture's text, and its middle in shares of the picture's width and height."""
+
+    letter: str
+    x: float
+    y: float
+
+
+def draw(scene: Scene) -> tuple[NDArray[np.uint8], tuple[Letter, ...]]:
+    """The picture, uint8 [SIDE, SIDE, 3], and where its letters stand. The same scene gives the same pixels."""
+    letters: tuple[Letter, ...] = ()
     random = Random(scene.seed)
     base = np.array(COLORS[scene.background], np.float32)
     noise = np.random.default_rng(scene.seed).normal(0, random.uniform(0, 8), (SIDE, SIDE, 3))
@@ -88,13 +99,19 @@ def draw(scene: Scene) -> NDArray[np.uint8]:
         x = random.uniform(4, max(5, SIDE - (right - left) - 4)) - left
         y = random.uniform(4, max(5, SIDE - (bottom - top) - 4)) - top
         pen.text((x, y), scene.text, font=font, fill=_shade(scene.text_color, random))
+        ends = [pen.textlength(scene.text[:n], font=font) for n in range(len(scene.text) + 1)]
+        letters = tuple(
+            Letter(letter, (x + (begin + end) / 2) / SIDE, (y + (top + bottom) / 2) / SIDE)
+            for letter, (begin, end) in zip(scene.text, pairwise(ends), strict=True)
+            if x + (begin + end) / 2 < SIDE  # the widest words are cut off
+        )
     cell = SIDE / CELLS
     for figure in scene.figures:
         radius = cell * random.uniform(0.28, 0.42)
         x = (figure.column + 0.5) * cell + random.uniform(-4, 4)
         y = (figure.row + 0.5) * cell + random.uniform(-4, 4)
         _figure(pen, figure.shape, x, y, radius, _shade(figure.color, random))
-    return np.asarray(image)
+    return np.asarray(image), letters
 
 
 def _shade(color: str, random: Random) -> tuple[int, int, int]:

@@ -13,13 +13,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from omni.train.dialogue import Call, Dialogue, Split, Turn, split_of
+from omni.train.drills import SPOKEN, exercise
 from omni.train.noises import noise
 from omni.train.pictures import Figure, Scene
 from omni.train.rooms import in_a_place
@@ -32,10 +33,12 @@ VERSION = 2  # of what a shard holds: a change of words, voices or augmentation 
 HOP = 160  # samples, 10 ms
 BEFORE, AFTER = 5, 30  # frames of silence that every utterance is kept with
 SHARD = 1000  # dialogues
+RECORDED_EXERCISES = 0.2  # of exercises, those of recorded voices
 DIALOGUES_A_NOISE = 40  # dialogues of a pool for each piece of noise
 MEL = LogMel(bins=80, floor="fixed")
 
 Frames = NDArray[np.float16]
+Kind = Literal["espeak", "recorded", "exercises"]  # of shards: whose voices, or exercises in both kinds of voices
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Utterance:
 class Shard:
     """One shard in memory."""
 
+    kind: Kind
     frames: Frames  # [frames, 80]
     dialogues: list[tuple[Dialogue, tuple[Utterance, ...]]]
 
@@ -75,8 +79,10 @@ def word_string(random: Random) -> Dialogue:
     return Dialogue("words", (Turn(sentence(said), ""),), said)
 
 
-def draw(random: Random, split: Split) -> Dialogue:
-    """A dialogue for the pool: one of the skills, or words to write down."""
+def draw(random: Random, split: Split, kind: Kind) -> Dialogue:
+    """A dialogue for the pool: an exercise, or one of the skills, or words to write down."""
+    if kind == "exercises":
+        return exercise(random, split, SPOKEN)
     if random.random() >= 0.22:
         return draw_dialogue(random, split)
     while True:
@@ -110,9 +116,9 @@ def heard(text: str, speaker: Speaker, random: np.random.Generator, first: int) 
     return Utterance(text, speaker.name, first, len(frames), BEFORE, -(-end // HOP), silent), frames
 
 
-def make_shard(folder: Path, split: Split, number: int, dialogues: int, recorded: bool) -> Path:
+def make_shard(folder: Path, split: Split, number: int, dialogues: int, kind: Kind) -> Path:
     """Speak so many dialogues and write them: `split-number.safetensors` and `.jsonl`. Nothing if it is there."""
-    name = f"{split}-{'recorded' if recorded else 'espeak'}-{number:04d}"
+    name = f"{split}-{kind}-{number:04d}"
     done = folder / f"{name}.jsonl"
     if done.exists():
         return done
@@ -123,7 +129,8 @@ def make_shard(folder: Path, split: Split, number: int, dialogues: int, recorded
     lines: list[str] = []
     at = 0
     for _ in range(dialogues):
-        dialogue = draw(random, split)
+        dialogue = draw(random, split, kind)
+        recorded = random.random() < RECORDED_EXERCISES if kind == "exercises" else kind == "recorded"
         speaker = recorded_speaker(random, split) if recorded else espeak_speaker(random, split)
         utterances = []
         for turn in dialogue.turns:
@@ -163,17 +170,16 @@ def read_noises(folder: Path, split: Split) -> list[Frames]:
     return [held[name] for name in sorted(held)]
 
 
-def make_pool(folder: Path, espeak: int, recorded: int, processes: int = 1) -> Iterator[Path]:
-    """Make what is missing of the noises and of so many training dialogues of espeak and recorded voices.
+def make_pool(folder: Path, dialogues: Mapping[Kind, int], processes: int = 1) -> Iterator[Path]:
+    """Make what is missing of the noises and of so many training dialogues of each kind.
 
     The noises come first, then each shard as it is done.
     """
     keep_version(folder)
-    yield make_noises(folder, "train", max(20, (espeak + recorded) // DIALOGUES_A_NOISE))
-    work: list[tuple[Path, Split, int, int, bool]] = [
-        (folder, "train", n, SHARD, False) for n in range(-(-espeak // SHARD))
+    yield make_noises(folder, "train", max(20, sum(dialogues.values()) // DIALOGUES_A_NOISE))
+    work: list[tuple[Path, Split, int, int, Kind]] = [
+        (folder, "train", n, SHARD, kind) for kind, count in dialogues.items() for n in range(-(-count // SHARD))
     ]
-    work += [(folder, "train", n, SHARD, True) for n in range(-(-recorded // SHARD))]
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         yield from pool.imap_unordered(_make, work)
 
@@ -192,7 +198,7 @@ def keep_version(folder: Path) -> None:
         )
 
 
-def _make(about: tuple[Path, Split, int, int, bool]) -> Path:
+def _make(about: tuple[Path, Split, int, int, Kind]) -> Path:
     return make_shard(*about)
 
 
@@ -205,7 +211,8 @@ def read_shard(lines: Path) -> Shard:
             Utterance(**{**u, "pause": tuple(u["pause"]) if u["pause"] else None}) for u in about["utterances"]
         )
         dialogues.append((_dialogue(about["dialogue"]), said))
-    return Shard(load_file(lines.with_suffix(".safetensors"))["frames"], dialogues)
+    kind = cast(Kind, lines.stem.split("-")[1])
+    return Shard(kind, load_file(lines.with_suffix(".safetensors"))["frames"], dialogues)
 
 
 def shards(folder: Path, split: Split) -> Iterator[Path]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from omni.bundle import text_of
 from omni.script import CALL, END, MORE, OPENS, SYSTEM, TOOL, How, weave
 from omni.train.mixing import Take
-from omni.train.pictures import Scene, draw
+from omni.train.pictures import Letter, Scene, draw
 from omni_tokenizers.sequence import Codes, Frames, Ids, Image, Omni, Sequence
 from omni_tokenizers.sequence.parts import Part
 
@@ -34,6 +34,7 @@ class Seen:
 
     first: int  # token
     scene: Scene
+    letters: tuple[Letter, ...]
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,9 @@ class Writing:
     def picture(self, scene: Scene) -> None:
         """A picture of this."""
         self._flush()
-        part = Image(draw(scene))
-        self.shown.append(Seen(self.length, scene))
+        pixels, letters = draw(scene)
+        part = Image(pixels)
+        self.shown.append(Seen(self.length, scene, letters))
         self.parts.append(part)
         n = self.tokens.count([part])
         self._more(n, [-1.0] * n)

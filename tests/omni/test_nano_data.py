@@ -164,7 +164,7 @@ def test_a_picture_shows_the_colors_where_its_scene_says() -> None:
     random = Random(0)
     for _ in range(100):
         scene = random_scene(random, "figures")
-        pixels = draw(scene).astype(int)
+        pixels = draw(scene)[0].astype(int)
         for figure in scene.figures:
             cell = pixels[figure.row * 64 : figure.row * 64 + 64, figure.column * 64 : figure.column * 64 + 64]
             near = np.abs(cell - np.array(COLORS[figure.color])).max(axis=2) <= 14
@@ -173,8 +173,25 @@ def test_a_picture_shows_the_colors_where_its_scene_says() -> None:
 
 def test_the_same_scene_gives_the_same_pixels_and_another_seed_others() -> None:
     scene = random_scene(Random(3), "text", SIGNS)
-    assert np.array_equal(draw(scene), draw(scene))
-    assert not np.array_equal(draw(scene), draw(replace(scene, seed=scene.seed + 1)))
+    (one, letters), (again, same), (other, _) = draw(scene), draw(scene), draw(replace(scene, seed=scene.seed + 1))
+    assert np.array_equal(one, again)
+    assert letters == same
+    assert not np.array_equal(one, other)
+
+
+def test_the_letters_of_a_sign_stand_where_the_picture_has_their_color() -> None:
+    random = Random(2)
+    for _ in range(100):
+        scene = replace(random_scene(random, "text", SIGNS), text_color="red", background="white")
+        pixels, letters = draw(scene)
+        assert "".join(letter.letter for letter in letters) == scene.text
+        ink = np.abs(pixels.astype(int) - np.array(COLORS["red"])).max(axis=2) <= 14
+        columns = np.flatnonzero(ink.any(axis=0))
+        middles = [round(letter.x * pixels.shape[1]) for letter in letters]
+        assert columns[0] <= middles[0] <= middles[-1] <= columns[-1]
+        assert all(ink[:, middle - 8 : middle + 9].any() for middle in middles)
+        rows = np.flatnonzero(ink.any(axis=1))
+        assert abs((rows[0] + rows[-1]) / 2 - letters[0].y * pixels.shape[0]) < 3
 
 
 def test_no_picture_question_has_two_right_answers() -> None:

@@ -15,6 +15,7 @@ from omni.train.pool import (
     BEFORE,
     HOP,
     MEL,
+    Utterance,
     heard,
     keep_version,
     make_noises,
@@ -26,12 +27,13 @@ from omni.train.skills import draw_dialogue
 from omni.train.speakers import RATE, RECORDED, Speaker, cut, espeak_speaker, espeak_variants, family, say
 from omni_tokenizers.audio import LogMel
 
+SILENT = np.zeros((1, 80), np.float16)
 SPLITS = ("train", "dev", "test")
 
 
 @pytest.fixture(scope="module")
 def shard(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_shard(tmp_path_factory.mktemp("pool"), "train", 0, 12, False)
+    return make_shard(tmp_path_factory.mktemp("pool"), "train", 0, 12, "espeak")
 
 
 def test_no_speaker_is_in_two_splits() -> None:
@@ -57,7 +59,7 @@ def test_what_is_examined_is_not_in_the_pool(shard: Path) -> None:
 
 
 def test_a_shard_holds_the_same_words_by_the_same_voices_every_time(shard: Path, tmp_path: Path) -> None:
-    one, two = (read_shard(s).dialogues for s in (shard, make_shard(tmp_path, "train", 0, 12, False)))
+    one, two = (read_shard(s).dialogues for s in (shard, make_shard(tmp_path, "train", 0, 12, "espeak")))
     assert [d for d, _ in one] == [d for d, _ in two]
     for (_, first), (_, second) in zip(one, two, strict=True):
         for a, b in zip(first, second, strict=True):
@@ -67,8 +69,18 @@ def test_a_shard_holds_the_same_words_by_the_same_voices_every_time(shard: Path,
 
 def test_a_shard_that_is_there_is_left_alone(shard: Path) -> None:
     before = shard.stat().st_mtime_ns
-    assert make_shard(shard.parent, "train", 0, 12, False) == shard
+    assert make_shard(shard.parent, "train", 0, 12, "espeak") == shard
     assert shard.stat().st_mtime_ns == before
+
+
+def test_exercises_are_spoken_by_both_kinds_of_voices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "recorded_speaker", lambda *_: Speaker("flite", "kal"))  # flite may not be there
+    monkeypatch.setattr(pool, "heard", lambda text, who, _n, at: (Utterance(text, who.name, at, 1, 0, 1), SILENT))
+    held = read_shard(make_shard(tmp_path, "train", 3, 300, "exercises"))
+    assert held.kind == "exercises"
+    assert 30 < sum(utterances[0].voice == "flite kal" for _, utterances in held.dialogues) < 90
+    assert len({dialogue.skill for dialogue, _ in held.dialogues}) >= 12
+    assert len({utterances[0].text for _, utterances in held.dialogues}) > 270  # little of it twice
 
 
 def test_utterances_lie_in_their_shard_one_after_another(shard: Path) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -33,7 +34,8 @@ TINY = Recipe(
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pool")
-    make_shard(folder, "train", 0, 12, False)
+    make_shard(folder, "train", 0, 12, "espeak")
+    make_shard(folder, "train", 0, 4, "exercises")
     make_noises(folder, "train", pieces=6)
     return folder
 
@@ -104,6 +106,15 @@ def test_where_nobody_speaks_the_stem_has_to_write_nothing(pool: Path, vocabular
     assert float(found.heard.detach()) == pytest.approx(10 * math.log(2) + math.log(2 * vocabulary.size), rel=1e-5)
 
 
+def test_half_of_what_is_spoken_are_exercises(pool: Path, vocabulary: Text, tmp_path: Path) -> None:
+    mixture = training(tmp_path / "run", pool, vocabulary).mixture
+    exercises = {shard.kind: [dialogue for dialogue, _ in shard.dialogues] for shard in mixture.pool}["exercises"]
+    spoken = [mixture.spoken(Random(i)) for i in range(200)]
+    assert 70 < sum(dialogue in exercises for dialogue, _ in spoken) < 130
+    for dialogue, where in spoken:
+        assert [w and w[1].text for w in where] == [turn.question for turn in dialogue.turns]
+
+
 def test_stopping_and_going_on_gives_the_weights_of_not_stopping(tmp_path: Path, pool: Path, vocabulary: Text) -> None:
     whole = training(tmp_path / "whole", pool, vocabulary)
     whole.run(4)
@@ -119,11 +130,12 @@ def test_stopping_and_going_on_gives_the_weights_of_not_stopping(tmp_path: Path,
 def test_a_training_reads_the_shards_it_stopped_with_until_its_next_checkpoint(
     tmp_path: Path, pool: Path, vocabulary: Text
 ) -> None:
-    training(tmp_path / "run", pool, vocabulary).run(1)
+    began = training(tmp_path / "run", pool, vocabulary)
+    began.run(1)
     late = pool / "train-espeak-9999.jsonl"
     late.write_text("")
     try:
-        assert training(tmp_path / "run", pool, vocabulary).standing.shards == ("train-espeak-0000",)
+        assert training(tmp_path / "run", pool, vocabulary).standing.shards == began.standing.shards
     finally:
         late.unlink()
 
@@ -234,7 +246,7 @@ def test_muon_makes_a_matrix_nearly_orthogonal() -> None:
 @pytest.mark.slow
 def test_one_command_speaks_trains_goes_on_and_exports(tmp_path: Path) -> None:
     places = ["--folder", tmp_path / "run", "--pool", tmp_path / "pool", "--export", tmp_path / "made"]
-    sizes = ["--dialogues", "1", "--recorded", "0", "--sayings", "3", "--processes", "1", "--cool", "1"]
+    sizes = ["--dialogues", 1, "--recorded", 0, "--exercises", 0, "--sayings", 3, "--processes", 1, "--cool", 1]
     for steps in (1, 2):
         until = ["--senses", 1, "--steps", steps]
         command = [sys.executable, "-m", "omni_server.cli", "train", "nano", *places, *sizes, *until]

@@ -27,6 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--recorded", type=int, default=12_000, metavar="N", help="spoken by flite's recorded voices (default: 12000)"
     )
     parser.add_argument(
+        "--exercises",
+        type=int,
+        default=20_000,
+        metavar="N",
+        help="spoken sums, comparisons, strings to repeat … of wider kinds (default: 20000)",
+    )
+    parser.add_argument(
         "--sayings", type=int, default=3500, metavar="N", help="answers in nano's own voice, as codes (default: 3500)"
     )
     parser.add_argument(
@@ -63,12 +70,13 @@ def run(args: argparse.Namespace) -> int:
     from omni.nano.codec.codec import SHIPPED, NanoCodec
     from omni.train.export import bundle_of, ship
     from omni.train.plots import plot_losses
-    from omni.train.pool import make_pool
+    from omni.train.pool import Kind, make_pool
     from omni.train.recipe import Recipe
     from omni.train.sayings import make_sayings
     from omni.train.training import Training, codec_at
 
-    made = make_pool(args.pool, args.dialogues, args.recorded, args.processes)
+    spoken: dict[Kind, int] = {"espeak": args.dialogues, "recorded": args.recorded, "exercises": args.exercises}
+    made = make_pool(args.pool, spoken, args.processes)
     for _ in tqdm(made, desc="speaking", unit="shard"):
         pass
     torch.set_num_threads(1)
