@@ -1,12 +1,10 @@
-"""The plug-ins with real parts: small random checkpoints, a chat endpoint on loopback, and espeak-ng."""
+"""The plug-ins with real parts: small random checkpoints and espeak-ng."""
 
 import asyncio
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -29,29 +27,22 @@ from transformers import (
 
 from omni.engine.answering import StageFailed
 from omni.engine.pipeline.causal import CausalModel, StreamedText
-from omni.engine.pipeline.chat import ChatEndpoint
 from omni.engine.pipeline.espeak import Espeak
-from omni.engine.pipeline.http_stream import HttpError
-from omni.engine.pipeline.pipeline import PipelineEngine, pipeline
-from omni.engine.pipeline.scripted import ScriptedEars, ScriptedVoice
-from omni.engine.pipeline.stages import Call, Message, Samples, Stopped, TextModel
+from omni.engine.pipeline.pipeline import pipeline
+from omni.engine.pipeline.stages import Call, Message, Samples, Stopped
 from omni.engine.pipeline.thread import ModelThread
 from omni.engine.pipeline.tool_text import ToolText
 from omni.engine.pipeline.vits import Vits
 from omni.engine.pipeline.whisper import Whisper, windows
 from omni.engine.protocol import (
     AudioOut,
-    Cancel,
     Done,
-    EndOfTurn,
-    Failed,
     SessionSpec,
     TextDelta,
-    TextIn,
-    Tool,
     Transcript,
 )
 from omni.sampling import Sampling
+from tests.omni.asking import all_of, run, text_of
 from tests.omni.conformance import ask, origin, until_end
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
@@ -61,10 +52,6 @@ TEMPLATE = (
     "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}"
 )
-
-
-def run(main: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(main, 60))
 
 
 def byte_level(extra: list[str]) -> dict[str, int]:
@@ -123,22 +110,6 @@ def vits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     VitsModel(config).save_pretrained(folder)
     return folder
-
-
-async def all_of(
-    model: TextModel,
-    *messages: Message,
-    tools: tuple[Tool, ...] = (),
-    how: Sampling | None = None,
-    longest: int = 24,
-    must_call: bool = False,
-) -> list[str | Call | Stopped]:
-    async with aclosing(model.answer(messages, tools, how or Sampling(), longest, must_call=must_call)) as pieces:
-        return [piece async for piece in pieces]
-
-
-def text_of(pieces: list[str | Call | Stopped]) -> str:
-    return "".join(piece for piece in pieces if isinstance(piece, str))
 
 
 # A causal language model
@@ -362,223 +333,6 @@ def test_a_stream_from_a_thread_is_bounded_stops_when_nobody_wants_it_and_passes
             with pytest.raises(KeyError, match="lost"):
                 await anext(stream)
         await thread.close()
-
-    run(main())
-
-
-# A chat endpoint
-
-
-@dataclass
-class Endpoint:
-    """A chat endpoint on loopback that answers what it is told to."""
-
-    url: str = ""
-    asked: list[dict[str, Any]] = field(default_factory=list)
-    heads: list[str] = field(default_factory=list)
-    hung_up: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-Answer = Callable[[asyncio.StreamWriter], Coroutine[Any, Any, None]]
-
-
-@asynccontextmanager
-async def endpoint(answer: Answer) -> AsyncIterator[Endpoint]:
-    about = Endpoint()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        size = int(next(line for line in head.split("\r\n") if line.lower().startswith("content-length")).split(":")[1])
-        about.heads.append(head)
-        about.asked.append(json.loads(await reader.readexactly(size)))
-        try:
-            await answer(writer)
-            await writer.drain()
-        except ConnectionError:
-            pass
-        finally:
-            writer.close()
-        about.hung_up.set()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    about.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
-    async with server:
-        yield about
-
-
-def chunked(*events: Any, cut: int = 7) -> Answer:
-    """Server-sent events in chunks that are cut anywhere."""
-
-    async def answer(writer: asyncio.StreamWriter) -> None:
-        text = "".join(
-            f"data: {e if isinstance(e, str) else json.dumps(e, ensure_ascii=False)}\r\n\r\n" for e in events
-        )
-        data = (": a comment\r\n\r\n" + text).encode()
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
-        for at in range(0, len(data), cut):
-            piece = data[at : at + cut]
-            writer.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
-        writer.write(b"0\r\n\r\n")
-
-    return answer
-
-
-def says(text: str, **more: Any) -> dict[str, Any]:
-    return {"choices": [{"index": 0, "delta": {"content": text}, **more}]}
-
-
-def raw(data: bytes) -> Answer:
-    async def answer(writer: asyncio.StreamWriter) -> None:
-        writer.write(data)
-
-    return answer
-
-
-def test_an_endpoint_is_asked_in_full_and_its_words_stream_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MY_KEY", "secret")
-
-    async def main() -> None:
-        events = [
-            says("Ünï"),
-            says("cødé 🎈"),
-            says("", finish_reason="length"),
-            {"choices": [], "usage": {}},
-            "[DONE]",
-        ]
-        async with endpoint(chunked(*events)) as there:
-            model = ChatEndpoint(there.url, model="m", key_env="MY_KEY", sees="yes")
-            tool = Tool("light", "Switch it.", {"type": "object"})
-            call = Call("light", '{"on": true}', "call_1")
-            picture = np.zeros((2, 3, 3), np.uint8)
-            pieces = await all_of(
-                model, Message("system", "Brief."), Message("user", "Look.", images=(picture,)),
-                Message("assistant", "", calls=(call,)), Message("tool", "done", call="call_1"),
-                tools=(tool,), how=Sampling(0.5, top_k=9, top_p=0.9, repetition=1.1, seed=4), longest=77,
-            )  # fmt: skip
-            assert pieces == ["Ünï", "cødé 🎈", Stopped()]
-            asked = there.asked[0]
-            image = asked["messages"][1]["content"][0]["image_url"]["url"]
-            assert image.startswith("data:image/png;base64,")
-            asked["messages"][1]["content"][0]["image_url"]["url"] = ""
-            function = {"name": "light", "description": "Switch it.", "parameters": {"type": "object"}}
-            assert asked == {
-                "model": "m", "stream": True, "max_tokens": 77, "temperature": 0.5, "top_p": 0.9, "seed": 4, "top_k": 9,
-                "repetition_penalty": 1.1, "tools": [{"type": "function", "function": function}], "tool_choice": "auto",
-                "messages": [
-                    {"role": "system", "content": "Brief."},
-                    {"role": "user", "content": [{"type": "image_url", "image_url": {"url": ""}},
-                                                 {"type": "text", "text": "Look."}]},
-                    {"role": "assistant", "content": "", "tool_calls": [
-                        {"id": "call_1", "type": "function",
-                         "function": {"name": "light", "arguments": '{"on": true}'}}]},
-                    {"role": "tool", "content": "done", "tool_call_id": "call_1"},
-                ],
-            }  # fmt: skip
-            await all_of(model, Message("user", "Light!"), tools=(tool,), must_call=True)
-            assert there.asked[1]["tool_choice"] == "required"
-            assert "POST /v1/chat/completions HTTP/1.1" in there.heads[0]
-            assert "Authorization: Bearer secret" in there.heads[0]
-            assert "secret" not in repr(vars(model))
-
-    run(main())
-
-
-def test_calls_of_tools_come_whole_out_of_their_fragments() -> None:
-    async def main() -> None:
-        def piece(index: int, **function: str) -> dict[str, Any]:
-            call = {"index": index, "function": function} | ({"id": f"call_{index}"} if "name" in function else {})
-            return {"choices": [{"delta": {"tool_calls": [call]}}]}
-
-        fragments = [
-            piece(0, name="light"),
-            piece(0, arguments='{"on"'),
-            piece(1, name="time"),
-            piece(0, arguments=": true}"),
-        ]
-        async with endpoint(chunked(*fragments, "[DONE]")) as there:
-            pieces = await all_of(ChatEndpoint(there.url, model="m"), Message("user", "Hi"))
-            assert pieces == [Call("light", '{"on": true}', "call_0"), Call("time", "{}", "call_1")]
-
-    run(main())
-
-
-@pytest.mark.parametrize(
-    ("answer", "says_so"),
-    [
-        (raw(b"HTTP/1.1 401 No\r\nContent-Length: 8\r\n\r\nbad key!"), "answered 401: bad key!"),
-        (raw(b"HTTP/1.1 500 Oops\r\n\r\nbroken"), "answered 500: broken"),
-        (raw(b"SSH-2.0-OpenSSH\r\n"), "does not speak HTTP"),
-        (raw(b""), "hung up"),
-        (raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nda"), "hung up"),
-        (raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"), "does not speak HTTP"),
-        (raw(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\ndata: {}\n\n"), "hung up"),
-        (chunked({"error": {"message": "no such model"}}), "no such model"),
-        (chunked("{not json"), "Expecting"),
-    ],
-)
-def test_an_endpoint_that_fails_is_an_error_with_its_own_words(answer: Answer, says_so: str) -> None:
-    async def main() -> None:
-        async with endpoint(answer) as there:
-            with pytest.raises((HttpError, RuntimeError, ValueError), match=says_so):
-                await all_of(ChatEndpoint(there.url, model="m"), Message("user", "Hi"))
-
-    run(main())
-
-
-def test_an_endpoint_that_is_not_there_or_says_nothing_is_given_up() -> None:
-    async def main() -> None:
-        with pytest.raises(HttpError, match="cannot be reached"):
-            await all_of(ChatEndpoint("http://127.0.0.1:9/v1", model="m"), Message("user", "Hi"))
-
-        async def silence(writer: asyncio.StreamWriter) -> None:
-            await asyncio.sleep(1)
-
-        async with endpoint(silence) as there:
-            with pytest.raises(HttpError, match=r"nothing for 0\.2 s"):
-                await all_of(ChatEndpoint(there.url, model="m", patience="0.2"), Message("user", "Hi"))
-            await there.hung_up.wait()
-
-    run(main())
-
-
-def test_cancel_hangs_up_on_the_endpoint() -> None:
-    async def main() -> None:
-        async def for_ever(writer: asyncio.StreamWriter) -> None:
-            writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-            while True:
-                writer.write(f"data: {json.dumps(says('word '))}\n\n".encode())
-                await writer.drain()
-                await asyncio.sleep(0.01)
-
-        async with endpoint(for_ever) as there:
-            engine = PipelineEngine(ScriptedEars(), ChatEndpoint(there.url, model="m"), ScriptedVoice())
-            session = await engine.open(SessionSpec(speaks=False))
-            await session.push(TextIn("Go on for ever."))
-            await session.push(EndOfTurn(origin(1)))
-            async for event in session.events():
-                if isinstance(event, TextDelta):
-                    break
-            await session.push(Cancel())
-            assert (await until_end(session, origin(1)))[-1] == Done(origin(1), "cancelled")
-            await asyncio.wait_for(there.hung_up.wait(), 2)
-            await engine.close()
-
-    run(main())
-
-
-def test_an_endpoint_that_fails_fails_the_answer_and_not_the_session() -> None:
-    async def main() -> None:
-        async with endpoint(raw(b"HTTP/1.1 503 Busy\r\n\r\nlater")) as there:
-            engine = PipelineEngine(ScriptedEars(), ChatEndpoint(there.url, model="m"), ScriptedVoice())
-            session = await engine.open(SessionSpec())
-            await session.push(TextIn("Hello?"))
-            await session.push(EndOfTurn(origin(1)))
-            end = (await until_end(session, origin(1)))[-1]
-            assert isinstance(end, Failed)
-            assert (end.code, end.fatal) == ("llm_failed", False)
-            assert "503" in end.message
-            assert "later" in end.message
-            await engine.close()
 
     run(main())
 

@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from omni.engine.protocol import (
 )  # fmt: skip
 from omni.engine.wire import pack, unpack
 from omni.sampling import Sampling
+from tests.omni.asking import run
 from tests.omni.conformance import CASES, Subject, ask, name_of, origin, speech, until_end
 
 ECHO = "omni.engine.echo:EchoEngine"
@@ -66,10 +67,6 @@ def nothing_is_left_behind() -> Any:
     assert psutil.Process().children(recursive=True) == []
     assert names_in_shared_memory() <= shared
     assert psutil.Process().num_fds() <= files
-
-
-def run(main: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(main, 60))
 
 
 def test_the_count_of_an_answers_tokens_crosses_the_wire() -> None:
