@@ -15,8 +15,8 @@ from tests import virtual_time
 from tests.benchmarks.engine_step import bundle
 from tests.benchmarks.harness import Row
 from tests.benchmarks.memory import forget_peak, peak
-from tests.omni.conformance import speech
 from tests.omni.planted import planted
+from tests.omni.talking import speech
 
 MANY = 17
 CAPACITY = 1024  # tokens

@@ -27,20 +27,8 @@ from omni.engine.protocol import (
 )
 from omni.engine.scripted import Break, Call, Hang, Say, ScriptedEngine, Speak, Stamp, Stop
 from tests import virtual_time
-from tests.omni.conformance import (
-    CASES,
-    ENUMERATED,
-    Case,
-    Subject,
-    ask,
-    conforms,
-    name_of,
-    origin,
-    say,
-    speech,
-    until_end,
-    until_quiet,
-)  # fmt: skip
+from tests.omni.conformance import CASES, ENUMERATED, Case, Subject, conforms, name_of
+from tests.omni.talking import ask, origin, say, speech, until_end, until_quiet
 
 
 async def echo(*, sessions: int = 4, long: bool = False) -> Engine:

@@ -47,8 +47,8 @@ from omni.sampling import GREEDY
 from omni.script import ANSWER, CALL, END, RESULT, SYSTEM, USER
 from tests import virtual_time
 from tests.omni.bundles import random_bundle
-from tests.omni.conformance import ask, is_end, origin, say, speech, until_end, until_quiet
 from tests.omni.planted import planted
+from tests.omni.talking import ask, is_end, origin, say, speech, until_end, until_quiet
 
 LIGHT = Tool("light", parameters={"properties": {"on": {}}})
 

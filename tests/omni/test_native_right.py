@@ -37,7 +37,7 @@ from omni.script import ANSWER, CALL, END, MORE, SPEAK, SYSTEM, TOOL, USER, Answ
 from omni_tokenizers.sequence import Audio, Codes, Ids, Image, Special
 from tests import virtual_time
 from tests.omni.bundles import random_bundle
-from tests.omni.conformance import is_end, origin, plain, speech, until_end
+from tests.omni.talking import is_end, origin, plain, speech, until_end
 
 
 def bundle_of(seed: int = 0, **changes: object) -> Bundle:

@@ -27,8 +27,8 @@ from omni.model.reach import Reach
 from omni.script import END, TRANSCRIBE
 from tests import virtual_time
 from tests.omni.bundles import random_bundle
-from tests.omni.conformance import ask, origin, speech, until_end, until_quiet
 from tests.omni.planted import planted
+from tests.omni.talking import ask, origin, speech, until_end, until_quiet
 
 SECONDS_A_TOKEN = 0.04
 QUIET = 5.0  # s of virtual time after which nothing more comes

@@ -36,19 +36,8 @@ from omni.engine.protocol import (
 )
 from omni.sampling import Sampling
 from tests import virtual_time
-from tests.omni.conformance import (
-    CASES,
-    ENUMERATED,
-    Case,
-    Subject,
-    ask,
-    conforms,
-    name_of,
-    origin,
-    say,
-    until_end,
-    until_quiet,
-)
+from tests.omni.conformance import CASES, ENUMERATED, Case, Subject, conforms, name_of
+from tests.omni.talking import ask, origin, say, until_end, until_quiet
 
 REPLY = "It is four. Is there anything else that you want to know?"
 

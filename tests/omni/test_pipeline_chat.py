@@ -26,8 +26,7 @@ from omni.engine.protocol import (
     Tool,
 )
 from omni.sampling import Sampling
-from tests.omni.asking import all_of, run
-from tests.omni.conformance import origin, until_end
+from tests.omni.talking import all_of, origin, run, until_end
 
 
 @dataclass

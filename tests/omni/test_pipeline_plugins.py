@@ -42,8 +42,7 @@ from omni.engine.protocol import (
     Transcript,
 )
 from omni.sampling import Sampling
-from tests.omni.asking import all_of, run, text_of
-from tests.omni.conformance import ask, origin, until_end
+from tests.omni.talking import all_of, ask, origin, run, text_of, until_end
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 BYTES = sorted(pre_tokenizers.ByteLevel.alphabet())

@@ -39,8 +39,8 @@ from omni.engine.protocol import (
 )  # fmt: skip
 from omni.engine.wire import pack, unpack
 from omni.sampling import Sampling
-from tests.omni.asking import run
-from tests.omni.conformance import CASES, Subject, ask, name_of, origin, speech, until_end
+from tests.omni.conformance import CASES, Subject, name_of
+from tests.omni.talking import ask, origin, run, speech, until_end
 
 ECHO = "omni.engine.echo:EchoEngine"
 FACTORIES = "tests.omni.engine_factories:"
