@@ -20,6 +20,7 @@ from omni.train.words import SHAPES
 from omni.train.writing import IGNORE, LETTERS, Example, Seen
 
 SIGNS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"  # what pictures may say
+LETTER, WORD = 2, 5  # tokens of speech before which no letter and no word can be known
 MORE_FRAMES = 0.1  # the weight of the choice of another frame, against 1 of an id of text
 
 
@@ -156,8 +157,9 @@ def perceived(
         runs = rows.runs["audio"]
         lengths = torch.tensor([run.span.length for run in runs], device=vectors.device)
         heard = [sounds[run.row, run.span.start] for run in runs]
-        found.spelled = written(probes.letters(low[0]), lengths, [sound.letters for sound in heard])
-        found.heard = written(high[0], lengths, [sound.ids for sound in heard])
+        begins = torch.tensor([sound.begin for sound in heard], device=vectors.device)
+        found.spelled = written(probes.letters(low[0]), lengths, begins + LETTER, [sound.letters for sound in heard])
+        found.heard = written(high[0], lengths, begins + WORD, [sound.ids for sound in heard])
     if found.pictures:
         pictures = {(row, seen.first): seen for row, example in enumerate(examples) for seen in example.seen}
         shown = [pictures[run.row, run.span.start] for run in rows.runs["image"]]
@@ -165,14 +167,24 @@ def perceived(
     return vectors, found
 
 
-def written(logits: Tensor, lengths: Tensor, labels: ListLike[tuple[int, ...]]) -> Tensor:
-    """How far scores [sounds, tokens, labels and blank] are from spelling each sound with its labels (CTC)."""
+def written(logits: Tensor, lengths: Tensor, begins: Tensor, labels: ListLike[tuple[int, ...]]) -> Tensor:
+    """How far scores [sounds, tokens, labels and blank] are from spelling each sound with its labels (CTC).
+
+    Before `begins` there is nothing but blanks. Free to write at once, the stem writes the most frequent first word
+    before anything is said: as often as that is right, the word is not written again where it was heard.
+    """
     wanted = nn.utils.rnn.pad_sequence(
         [torch.tensor(ids, dtype=torch.long, device=logits.device) for ids in labels],
         batch_first=True,
         padding_value=IGNORE,
     )
-    return ctc_loss(logits, lengths, wanted, blank=logits.shape[2] - 1, skip_impossible=True)
+    begins = begins.minimum(lengths - 2 * (wanted != IGNORE).sum(1)).clamp(min=0)  # there is room for all of them
+    at = torch.arange(logits.shape[1], device=logits.device)
+    blanks = F.log_softmax(logits, dim=2, dtype=torch.float32)[..., -1][at < begins[:, None]]
+    later = (at + begins[:, None]).clamp(max=logits.shape[1] - 1)[..., None].expand_as(logits)
+    blank = logits.shape[2] - 1
+    rest = ctc_loss(logits.gather(1, later), lengths - begins, wanted, blank=blank, skip_impossible=True)
+    return rest - blanks.sum()
 
 
 def misjudged(probes: Probes, grid: Tensor, shown: ListLike[Seen]) -> Tensor:

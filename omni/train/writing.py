@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from omni.bundle import text_of
 from omni.script import CALL, END, MORE, OPENS, SYSTEM, TOOL, How, weave
-from omni.train.mixing import Take
+from omni.train.mixing import TOKEN, Take
 from omni.train.pictures import Letter, Scene, draw
 from omni_tokenizers.sequence import Codes, Frames, Ids, Image, Omni, Sequence
 from omni_tokenizers.sequence.parts import Part
@@ -26,6 +26,7 @@ class Heard:
     first: int  # token
     ids: tuple[int, ...]
     letters: tuple[int, ...]  # places in LETTERS
+    begin: int = 0  # token of the sound in which speech begins
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Writing:
         turn = taken.turn
         letters = tuple(LETTERS.index(letter) for letter in said.lower() if letter in LETTERS)
         ids = tuple(self._vocabulary.encode(said))
-        self.spoken.append(Heard(self.length, ids, letters))
+        self.spoken.append(Heard(self.length, ids, letters, taken.begin // TOKEN))
         self._more(len(turn), [float(t) for t in turn])
 
     def picture(self, scene: Scene) -> None:

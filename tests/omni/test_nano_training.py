@@ -1,5 +1,6 @@
 """The recipe: a tiny one learns, and one that was stopped ends where one that was not does."""
 
+import itertools
 import json
 import math
 import subprocess
@@ -15,7 +16,7 @@ import torch
 from omni.bundle import Bundle
 from omni.script import CALL, END, MORE, USER
 from omni.train.export import bundle_of, ship
-from omni.train.loss import loss
+from omni.train.loss import loss, written
 from omni.train.mixing import Take
 from omni.train.muon import orthogonal
 from omni.train.pool import make_noises, make_shard
@@ -104,6 +105,20 @@ def test_where_nobody_speaks_the_stem_has_to_write_nothing(pool: Path, vocabular
     writing.spoken = [silence, Heard(silence.first + 10 + 1, (5,), ())]  # room for one id and no blank
     found = loss(reads.model, reads.probes, TINY, [writing.example()])
     assert float(found.heard.detach()) == pytest.approx(10 * math.log(2) + math.log(2 * vocabulary.size), rel=1e-5)
+
+
+@pytest.mark.parametrize(("labels", "begin", "waits"), [((0, 1), 1, 1), ((), 2, 2), ((1, 1), 3, 1), ((0, 1, 0), 3, 0)])
+def test_nothing_is_written_before_anything_is_said(labels: tuple[int, ...], begin: int, waits: int) -> None:
+    scores = torch.randn(1, 5, 3, generator=torch.Generator().manual_seed(0))
+    each = torch.log_softmax(scores[0], 1)
+    paths = [  # of all, those that spell the labels, and wait while there is room
+        sum(float(each[token, label]) for token, label in enumerate(path))
+        for path in itertools.product(range(3), repeat=5)
+        if tuple(label for label, _ in itertools.groupby(path) if label != 2) == labels
+        if set(path[:waits]) <= {2}
+    ]
+    found = written(scores, torch.tensor([5]), torch.tensor([begin]), [labels])
+    assert float(found) == pytest.approx(-math.log(sum(map(math.exp, paths))), rel=1e-5)
 
 
 def test_half_of_what_is_spoken_are_exercises(pool: Path, vocabulary: Text, tmp_path: Path) -> None:
