@@ -44,7 +44,7 @@ class Recipe:
     seeing: float = 0.3  # weight of what the tokens of a picture tell of it
     senses: int = 3000  # first steps, in which the stems alone learn to tell what they hear and see
     sounds: int = 96  # utterances in each of those
-    pictures: int = 32
+    pictures: int = 48
     turning: float = 1.0  # weight of the turn's end
     sounding: float = 0.6  # weight of the codes
     batch: int = 56  # conversations a step
