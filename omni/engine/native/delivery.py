@@ -27,8 +27,8 @@ class Delivery:
     clock: Clock
     wake: Callable[[], None]  # the loop, when sound has come
     failed: Callable[[], None]  # told when the codec could not do its work
-    codes: bool = False  # they leave too
-    words_wait: Callable[[], bool] = lambda: False  # whether the user's words are still to come: the end follows them
+    codes: bool  # they leave too
+    words_wait: Callable[[], bool]  # whether the user's words are still to come: the end follows them
     speech: Speech | None = None
     decoding: bool = False
     dropped: bool = False  # nobody wants it any more
