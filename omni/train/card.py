@@ -45,10 +45,11 @@ one synthetic voice of its codec, and marks where a turn ends.
 Dialogues are drawn from templates of fifteen skills, spoken by espeak-ng (variants by five accents, rate, pitch and
 range at random) and by recorded voices of flite and festival, in rooms and over narrow lines; noise, other voices,
 another microphone, tempo and vocal tract are added in the log-Mel domain at every step. One mixture of transcription,
-answers in text to speech, text and pictures, answers in speech, reading out, calls of tools, silence, exercises that go
-beyond what is asked, typed and spoken, and the turn's end after every token of sound. Before that, and beside it, the
-stems of sound and pictures learn by themselves: to write down what is heard, in letters and in ids of text (CTC), and to
-tell shapes, colors, and the letters of signs. Muon for matrices, AdamW for the rest, a level learning rate and a fall at the end.
+answers in text to speech, text and pictures, answers in speech, reading out, calls of tools, silence, exercises that
+go beyond what is asked, typed and spoken, and the turn's end after every token of sound. Before that, and beside it,
+the stems of sound and pictures learn by themselves: to write down what is heard, in letters and in ids of text (CTC),
+and to tell shapes, colors, and the letters of signs. Muon for matrices, AdamW for the rest, a level learning rate and
+a fall at the end.
 
 Not done: self-supervised warm-up of the audio and image stems (theirs is supervised, since everything here is made with
 its words), and overlapping voices as turns of their own (they are heard as noise).

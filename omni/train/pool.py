@@ -117,7 +117,7 @@ def heard(text: str, speaker: Speaker, random: np.random.Generator, first: int) 
 
 
 def make_shard(folder: Path, split: Split, number: int, dialogues: int, kind: Kind) -> Path:
-    """Speak so many dialogues and write them: `split-number.safetensors` and `.jsonl`. Nothing if it is there."""
+    """Speak so many dialogues and write them: `split-kind-number.safetensors`, `.jsonl`. Nothing if it is there."""
     name = f"{split}-{kind}-{number:04d}"
     done = folder / f"{name}.jsonl"
     if done.exists():
