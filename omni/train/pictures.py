@@ -80,8 +80,13 @@ class Letter:
     y: float
 
 
-def draw(scene: Scene) -> tuple[NDArray[np.uint8], tuple[Letter, ...]]:
-    """The picture, uint8 [SIDE, SIDE, 3], and where its letters stand. The same scene gives the same pixels."""
+def draw(scene: Scene) -> NDArray[np.uint8]:
+    """The picture: uint8 [SIDE, SIDE, 3]. The same scene gives the same pixels."""
+    return lettered(scene)[0]
+
+
+def lettered(scene: Scene) -> tuple[NDArray[np.uint8], tuple[Letter, ...]]:
+    """The picture, and where its letters stand."""
     letters: tuple[Letter, ...] = ()
     random = Random(scene.seed)
     base = np.array(COLORS[scene.background], np.float32)

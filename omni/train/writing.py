@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from omni.bundle import text_of
 from omni.script import CALL, END, MORE, OPENS, SYSTEM, TOOL, How, weave
 from omni.train.mixing import TOKEN, Take
-from omni.train.pictures import Letter, Scene, draw
+from omni.train.pictures import Letter, Scene, lettered
 from omni_tokenizers.sequence import Codes, Frames, Ids, Image, Omni, Sequence
 from omni_tokenizers.sequence.parts import Part
 
@@ -116,7 +116,7 @@ class Writing:
     def picture(self, scene: Scene) -> None:
         """A picture of this."""
         self._flush()
-        pixels, letters = draw(scene)
+        pixels, letters = lettered(scene)
         part = Image(pixels)
         self.shown.append(Seen(self.length, scene, letters))
         self.parts.append(part)
