@@ -323,6 +323,26 @@ def test_a_place_is_free_again_when_somebody_was_silent_for_long() -> None:
     virtual_time.run(main())
 
 
+def test_a_session_that_opens_while_the_last_one_closes_is_answered() -> None:
+    async def main() -> None:
+        engine = engine_of(planted())
+        for rounds in range(12):
+            last = await engine.open(SessionSpec())
+            await asyncio.sleep(1)  # the loop sleeps: nobody has anything to do
+            closing = asyncio.create_task(last.close())
+            for _ in range(rounds):
+                await asyncio.sleep(0)
+            session = await engine.open(SessionSpec())
+            await asyncio.sleep(1)
+            async with asyncio.timeout(30):
+                assert is_end((await turn(session, 1, TextIn("hi")))[-1])
+                await closing
+                await session.close()
+        await engine.close()
+
+    virtual_time.run(main())
+
+
 def test_one_more_is_admitted_only_while_a_step_fits_into_a_frame() -> None:
     times = StepTimes()
     assert times.fits(100, 0.04), "nothing is known yet"

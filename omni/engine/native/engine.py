@@ -213,8 +213,9 @@ class NativeEngine:
                 await self._sleep(None if due is None else due - now)
 
     async def _sleep(self, seconds: float | None) -> None:
+        nap = self._nap = asyncio.timeout(None)
         try:
-            async with asyncio.timeout(None) as self._nap:
+            async with nap:
                 if seconds is None:
                     await asyncio.get_running_loop().create_future()
                 else:
@@ -222,7 +223,8 @@ class NativeEngine:
         except TimeoutError:
             pass
         finally:
-            self._nap = None
+            if self._nap is nap:  # not that of the loop after this one: nobody could wake it any more
+                self._nap = None
 
     def _lanes(self) -> list[Lane]:
         """Everybody who may take part in a step: sessions first, then transcripts."""
