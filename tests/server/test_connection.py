@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from websockets.frames import Opcode
 from websockets.protocol import Protocol, Side, State
@@ -47,6 +47,8 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
 
 @settings(deadline=None, max_examples=150)
 @given(streams, st.lists(st.integers(0, 1 << 20), max_size=6))
+@example(masked(TEXT, b"") + b"\x00\x7e", [])  # not masked, and a long length to come
+@example(masked(TEXT, b"") + b"\x83\xfe", [])  # no such opcode
 async def test_the_same_bytes_give_what_websockets_gives_however_they_are_cut(data: bytes, places: list[int]) -> None:
     ours, theirs = through_ours(cut(data, places)), through_websockets(data)
     assert ours.messages == theirs.messages

@@ -23,8 +23,9 @@ except ImportError:
 Message = str | bytes
 Rest = list[Any]  # of a message that was read already
 FINAL_TEXT, FINAL_BINARY = 0x81, 0x82
-FIN, RSV, OPCODE, MASKED, LENGTH = 0x80, 0x70, 0x0F, 0x80, 0x7F
+RSV, MASKED, LENGTH = 0x70, 0x80, 0x7F
 CONTROL = 0x08  # set in the opcodes of control frames
+KIND = 0x07  # of an opcode; above 2 there is none
 LONGEST_CONTROL = 125  # bytes
 
 
@@ -100,6 +101,9 @@ class Connection(ServerConnection):
         at, size = 0, len(data)
         while size - at >= 2:
             head, second = data[at], data[at + 1]
+            if not second & MASKED or (head & KIND) > 2:  # the library does not wait for more of such a frame either
+                self._judged(data[at:])
+                return
             length, body = second & LENGTH, at + 6
             if length > LONGEST_CONTROL:
                 body = at + (8 if length == 126 else 14)
@@ -107,9 +111,8 @@ class Connection(ServerConnection):
                 if end > size:
                     break
                 length = int.from_bytes(data[at + 2 : end], "big")
-            if self._wrong(head, second, length):
-                self._past = False
-                super().data_received(data[at:])
+            if self._wrong(head, length):
+                self._judged(data[at:])
                 return
             end = body + length
             if end > size:
@@ -132,13 +135,14 @@ class Connection(ServerConnection):
         self._parts.append(data[at:])
         self._lacking = end - size
 
-    def _wrong(self, head: int, second: int, length: int) -> bool:
-        """Whether the library must judge this frame, and all that follows."""
-        if head & RSV or not second & MASKED:
-            return True
-        if head & CONTROL:
-            return length > LONGEST_CONTROL
-        return length > self.largest
+    def _judged(self, data: bytes) -> None:
+        """The library must judge this frame, and all that follows."""
+        self._past = False
+        super().data_received(data)
+
+    def _wrong(self, head: int, length: int) -> bool:
+        """Whether the library refuses this frame, or has a way of its own with it."""
+        return bool(head & RSV) or length > (LONGEST_CONTROL if head & CONTROL else self.largest)
 
     def process_event(self, event: Event) -> None:
         """What the library made of bytes that went through it."""
