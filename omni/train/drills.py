@@ -139,7 +139,7 @@ DRILLS: dict[Skill, float] = {
     look: 1.5,
 }  # fmt: skip
 
-# The same where they are spoken; pictures are left out, since little of them is in the words.
+# The same where they are spoken; exercises in pictures are left out, since little of them is in the words.
 SPOKEN: dict[Skill, float] = {
     arithmetic: 2.0, partial(arithmetic, most=99, factor=12): 4.0, line: 0.7, comparison: 3.0,
     clock: 0.7, partial(clock, latest=11): 0.7, counting: 0.4, partial(counting, first=40, longest=9): 0.6,
