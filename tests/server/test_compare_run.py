@@ -17,7 +17,7 @@ from omni_server.compare.questions import Question
 from omni_server.compare.rows import Row, rows
 from omni_server.compare.run import Contestant, Plan, Run
 from omni_server.compare.terminal import report
-from omni_server.compare.turn import Measured
+from omni_server.compare.turn import Measured, Turn
 from omni_server.session.settings import SessionSettings
 from tests.server.close_to_server import question, talking
 from tests.virtual_time import run
@@ -134,6 +134,25 @@ def test_who_does_not_answer_is_told_and_in_no_percentile(monkeypatch: pytest.Mo
     assert (p50.value, p50.holds) == (None, False)
     assert row(rows(found), "native turns not counted: failed").value == 2
     assert "–" in report(found, rows(found))
+
+
+def test_few_fast_answers_do_not_hold_a_bar_that_most_never_reached() -> None:
+    def eight(answered: int) -> Row:
+        turns = [Turn("native", "q", n, 8, voice_to_voice_ms=150.0) for n in range(answered)]
+        refused = [Turn("native", "q", n, 8, error="the server is full") for n in range(answered, 24)]
+        return row(rows(Measured(("native",), turns + refused)), "native p95, 8 users")
+
+    assert (eight(24).holds, eight(24).bar) == (True, "≤ 320 ms")
+    assert eight(23).holds is True  # one of 24 is fewer than 5 %
+    assert (eight(3).holds, eight(3).value, eight(3).bar) == (False, 150.0, "≤ 320 ms of all 24 asked")
+
+
+def test_a_turn_that_the_measuring_machine_spoiled_is_not_the_contestants_fault() -> None:
+    assert Turn("native", "q", 0, 1, error="closed").unanswered
+    assert Turn("native", "q", 0, 1, error="full", excluded=("full",)).unanswered
+    assert Turn("native", "q", 0, 1).unanswered  # no sound
+    assert not Turn("native", "q", 0, 1, voice_to_voice_ms=150.0, excluded=("late",)).unanswered
+    assert not Turn("native", "q", 0, 1, excluded=("interrupted",)).unanswered
 
 
 class Outline(HTMLParser):

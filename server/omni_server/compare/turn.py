@@ -39,6 +39,11 @@ class Turn:
         """Whether it belongs into percentiles."""
         return self.voice_to_voice_ms is not None and not self.excluded and self.error is None
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether nothing was heard, and the contestant is to blame: who waits for that, waits for ever."""
+        return not self.counts and set(self.excluded) <= {"full", "failed"}
+
     def as_json(self) -> dict[str, Any]:
         """Plain numbers."""
         return {**vars(self), "stages": [vars(stage) for stage in self.stages], "excluded": list(self.excluded)}
@@ -58,6 +63,10 @@ class Measured:
     def counted(self, contestant: str, users: int = 1) -> list[float]:
         """Voice-to-voice of the turns that count."""
         return [t.voice_to_voice_ms for t in self.of(contestant, users) if t.counts and t.voice_to_voice_ms is not None]
+
+    def unanswered(self, contestant: str, users: int = 1) -> int:
+        """How many turns had no answer."""
+        return sum(turn.unanswered for turn in self.of(contestant, users))
 
     def pairs(self, a: str, b: str) -> tuple[list[float], list[float]]:
         """The same question in the same round by both, where both count."""
