@@ -4,7 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from omni_server.compare.statistics import POINTS, Estimate, estimate, paired_difference, paired_ratio, percentile, share
+from omni_server.compare.statistics import (
+    POINTS,
+    Estimate,
+    estimate,
+    paired_difference,
+    paired_ratio,
+    percentile,
+    share,
+)
 from omni_server.compare.turn import Measured
 
 NATIVE, PIPELINE = "native", "pipeline"  # contestants of these names have bars
