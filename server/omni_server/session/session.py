@@ -65,8 +65,11 @@ class _Listened:
 
     def hear(self, window: NDArray[np.float32], heard: Heard) -> None:
         def answered(probability: float) -> None:
-            heard(probability)
-            self.session.moved()
+            try:
+                heard(probability)
+                self.session.moved()
+            except Exception as error:
+                self.session.failed(error)
 
         self.ear.hear(window, answered)
 
@@ -209,6 +212,12 @@ class Session:
         self._outbox.close()
         await self._slots.free_all()
 
+    def failed(self, error: Exception) -> None:
+        """Something is wrong in here: the client is told, and that it is over."""
+        log.error("session %s failed", self.name, exc_info=error)
+        self._outbox.put(Ended("internal_error", "something went wrong inside the server; the session is over"))
+        self._outbox.close()
+
     # What the core wants done
 
     def moved(self) -> None:
@@ -245,8 +254,11 @@ class Session:
 
     def _ring(self) -> None:
         self._timer, self._timer_at = None, float("inf")
-        self.core.tick()
-        self.moved()
+        try:
+            self.core.tick()
+            self.moved()
+        except Exception as error:
+            self.failed(error)
 
     def _spawn(self, work: Callable[[*About], Coroutine[Any, Any, None]], *about: *About) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(self._guarded(work, *about))
@@ -258,9 +270,7 @@ class Session:
         try:
             await work(*about)
         except Exception as error:
-            log.error("session %s failed", self.name, exc_info=error)
-            self._outbox.put(Ended("internal_error", "something went wrong inside the server; the session is over"))
-            self._outbox.close()
+            self.failed(error)
 
     async def _time_words(self, said: Transcribed, samples: NDArray[np.int16]) -> None:
         assert self._word_times is not None

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 WINDOW = 512  # samples at 16 kHz, 32 ms
 
-Heard = Callable[[float], None]  # called on the event loop, in order: the probability that a window is speech
+# Called on the event loop, in order: the probability that a window is speech. It must not raise: others wait behind it.
+Heard = Callable[[float], None]
 
 
 class Ear(Protocol):

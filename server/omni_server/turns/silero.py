@@ -4,6 +4,7 @@ Sessions that wait are heard together, in one run of the model.
 """
 
 import asyncio
+import logging
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omni_server.turns.detector import Heard
+
+log = logging.getLogger(__name__)
 
 CONTEXT = 64  # samples of the window before that the model sees again
 RATE = np.array(16_000, np.int64)
@@ -93,16 +96,20 @@ class Silero:
             ear = self._queue.popleft()
             if ear.due:
                 ears.append(ear)
-        if ears:
-            self._running = asyncio.ensure_future(self._hear(ears))
+        if ears:  # what they want heard is taken now: a moment later one of them may have forgotten it
+            sound = np.stack([np.concatenate((ear.context, ear.due[0][0])) for ear in ears])  # [sessions, 576]
+            state = np.stack([ear.state for ear in ears], 1)  # [2, sessions, 128]
+            self._running = asyncio.ensure_future(self._hear(ears, [ear.era for ear in ears], sound, state))
 
-    async def _hear(self, ears: list[SileroEar]) -> None:
-        eras = [ear.era for ear in ears]
-        sound = np.stack([np.concatenate((ear.context, ear.due[0][0])) for ear in ears])  # [sessions, 576]
-        state = np.stack([ear.state for ear in ears], 1)  # [2, sessions, 128]
+    async def _hear(
+        self, ears: list[SileroEar], eras: list[int], sound: NDArray[np.float32], state: NDArray[np.float32]
+    ) -> None:
         loop = asyncio.get_running_loop()
+        probabilities: NDArray[np.float32] | None = None
         try:
             probabilities, state = await loop.run_in_executor(self._thread, self._model_run, sound, state)
+        except Exception:
+            log.exception("the voice detector failed on one window of %d sessions", len(ears))
         finally:
             self._running = None
         for at, (ear, era) in enumerate(zip(ears, eras, strict=True)):
@@ -112,7 +119,8 @@ class Silero:
             _, heard = ear.due.popleft()
             if ear.due:
                 self._queue.append(ear)
-            heard(float(probabilities[at, 0]))
+            if probabilities is not None:
+                heard(float(probabilities[at, 0]))
         self._run()
 
     def _open_model(self) -> Any:
