@@ -344,7 +344,8 @@ def test_a_session_that_opens_while_the_last_one_closes_is_answered() -> None:
 
 
 def test_one_more_is_admitted_only_while_a_step_fits_into_a_frame() -> None:
-    times = StepTimes()
+    now = [0.0]
+    times = StepTimes(lambda: now[0])
     assert times.fits(100, 0.04), "nothing is known yet"
     for rows, seconds in ((1, 0.004), (2, 0.006), (4, 0.010), (8, 0.018)):
         for _ in range(40):
@@ -360,6 +361,13 @@ def test_one_more_is_admitted_only_while_a_step_fits_into_a_frame() -> None:
     for _ in range(256):
         times.add(1, 0.004)
     assert times.fits(16, 0.04), "but they are forgotten"
+    for _ in range(9):
+        times.add(1, 0.1)
+    assert not times.fits(16, 0.04), "the machine is slow"
+    now[0] += 9
+    assert not times.fits(16, 0.04)
+    now[0] += 2
+    assert times.fits(16, 0.04), "it was, and nobody has talked since"
 
     async def main() -> None:
         engine = engine_of(planted(), sessions=32)

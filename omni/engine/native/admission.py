@@ -1,14 +1,18 @@
 """How long a step takes for so many rows, learned from the steps themselves; and whether one more session would fit.
 
 The middle of the times of one size says what the step costs, and the latest steps of all sizes say how far the slowest
-lie above their middle. So a hiccup while one size was measured is forgotten with the next steps, of whatever size.
+lie above their middle. So a hiccup while one size was measured is forgotten with the next steps, of whatever size, and
+with time: where nobody talks there are no steps, and a machine that was slow a minute ago keeps nobody out.
 """
 
+import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
 
 WINDOW = 256  # steps that are remembered: of each size, and the latest of all sizes
+RECENT = 10.0  # s; the slowest steps before that count as middling ones
 FEWEST = 16  # steps of one size from which something is concluded
 
 
@@ -25,21 +29,25 @@ def size_of(rows: int) -> int:
 class StepTimes:
     """What steps took, by size."""
 
+    now: Callable[[], float] = time.monotonic
     seen: dict[int, deque[float]] = field(default_factory=dict)  # s
-    latest: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=WINDOW))  # size, s
+    latest: deque[tuple[float, int, float]] = field(default_factory=lambda: deque(maxlen=WINDOW))  # when, size, s
 
     def add(self, rows: int, seconds: float) -> None:
         """A step of so many rows took so long."""
         size = size_of(rows)
         self.seen.setdefault(size, deque(maxlen=WINDOW)).append(seconds)
-        self.latest.append((size, seconds))
+        self.latest.append((self.now(), size, seconds))
 
     def p99(self, rows: int) -> float | None:
         """What 99 of 100 steps of so many rows will not exceed; None where nothing is known."""
         middle = {size: median(times) for size, times in self.seen.items() if len(times) >= FEWEST}
         if not middle:
             return None
-        above = sorted(seconds / middle[size] for size, seconds in self.latest if middle.get(size))
+        since = self.now() - RECENT
+        above = sorted(
+            seconds / middle[size] if at > since else 1.0 for at, size, seconds in self.latest if middle.get(size)
+        )
         spread = above[min(len(above) - 1, int(0.99 * len(above)))] if above else 1.0
         return spread * _at(rows, middle)
 

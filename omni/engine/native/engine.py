@@ -71,7 +71,7 @@ class NativeEngine:
         self.transcripts = Transcripts(self, range(sessions, sessions + writers))
         self.prefixes = Prefixes(self.slots, range(sessions + writers, slots))
         self.tick = Tick(bundle, self.stepper, self.embedding, self.slots)
-        self.times = StepTimes()
+        self.times = StepTimes(self.clock.now)
         rate = bundle.codec.frame_rate if bundle.codec is not None else 25.0
         self.beat = Beat.of(rate)
         self.budget = 1 / rate  # s that a step of everybody may take
