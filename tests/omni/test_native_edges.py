@@ -422,24 +422,26 @@ def test_in_a_process_of_its_own_it_answers(tmp_path: Path) -> None:
     asyncio.run(asyncio.wait_for(main(), 120))
 
 
-def test_a_step_that_breaks_ends_every_session_with_a_word_and_new_ones_work(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("where", ["the step", "what is before it"])
+def test_a_step_that_breaks_ends_every_session_with_a_word_and_new_ones_work(
+    where: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_given: object) -> torch.Tensor:
+        raise RuntimeError("out of memory")
+
     async def main() -> None:
         engine = engine_of(planted())
         sessions = [await engine.open(SessionSpec()) for _ in range(2)]
-        step = engine.stepper.step
-
-        def broken(*_given: object) -> torch.Tensor:
-            raise RuntimeError("out of memory")
-
-        engine.stepper.step = broken  # type: ignore[method-assign]
-        await sessions[0].push(EndOfTurn(origin(1)))
-        for session in sessions:
-            failed = [e async for e in session.events()][-1]
-            assert isinstance(failed, Failed)
-            assert (failed.code, failed.fatal) == ("engine_error", True)
-            assert "out of memory" in failed.message
-            await session.close()
-        engine.stepper.step = step  # type: ignore[method-assign]
+        breaks = (engine.stepper, "step") if where == "the step" else (engine.transcripts, "begin")
+        with monkeypatch.context() as during:
+            during.setattr(*breaks, broken)
+            await sessions[0].push(EndOfTurn(origin(1)))
+            for session in sessions:
+                failed = [e async for e in session.events()][-1]
+                assert isinstance(failed, Failed)
+                assert (failed.code, failed.fatal) == ("engine_error", True)
+                assert "out of memory" in failed.message
+                await session.close()
         third = await engine.open(SessionSpec())
         assert (await turn(third, 1, TextIn("hi")))[-1] == Done(origin(1))
         await engine.close()

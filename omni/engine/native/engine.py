@@ -195,18 +195,19 @@ class NativeEngine:
         me = asyncio.current_task()
         while self._loop is me:  # after the last session has gone, the next one begins a loop of its own
             self._woken = False
-            due = self._due()
-            now = self.clock.now()
-            if due is not None and due <= now:
-                try:
+            try:
+                due, now = self._due(), self.clock.now()
+                if ticked := due is not None and due <= now:
                     self._tick(now)
-                except Exception as error:
-                    # A step that breaks has no owner: nobody knows whose slot is sound, so everybody starts anew.
-                    log.exception("a step failed")
-                    for session in list(self.open_sessions):
-                        session.fail("engine_error", f"a step of the model failed: {type(error).__name__}: {error}")
-                        self._remove(session)
-                    self._loop = None
+            except Exception as error:
+                # What breaks here has no owner: nobody knows whose slot is sound, so everybody starts anew.
+                log.exception("a step failed")
+                for session in list(self.open_sessions):
+                    session.fail("engine_error", f"a step of the model failed: {type(error).__name__}: {error}")
+                    self._remove(session)
+                self._loop = None
+                return
+            if ticked:
                 for _ in range(ROUNDS):
                     await asyncio.sleep(0)
             elif not self._woken:
