@@ -432,9 +432,9 @@ def test_a_step_that_breaks_ends_every_session_with_a_word_and_new_ones_work(
     async def main() -> None:
         engine = engine_of(planted())
         sessions = [await engine.open(SessionSpec()) for _ in range(2)]
-        breaks = (engine.stepper, "step") if where == "the step" else (engine.transcripts, "begin")
+        part, does = (engine.stepper, "step") if where == "the step" else (engine.transcripts, "begin")
         with monkeypatch.context() as during:
-            during.setattr(*breaks, broken)
+            during.setattr(part, does, broken)
             await sessions[0].push(EndOfTurn(origin(1)))
             for session in sessions:
                 failed = [e async for e in session.events()][-1]
