@@ -151,6 +151,7 @@ class PictureEmbedder(nn.Module):
                 seen[number] = tokens
         place = torch.cat(places).clamp(0, self.spec.side - 1)
         y = self.across(torch.cat(seen)) + self.rows(place[:, 0]) + self.columns(place[:, 1])
+        y = F.rms_norm(y, y.shape[-1:])  # were it much louder than what the stack adds, the stack could not work on it
         return list(y.split([len(patch) for patch in patches])), states
 
     def see(self, patches: Tensor, places: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -8,6 +8,7 @@ skills: what is held out there is held out here.
 
 from functools import partial
 from random import Random
+from string import ascii_uppercase
 
 from omni.train import skills
 from omni.train.dialogue import Dialogue, Split, Turn
@@ -32,7 +33,7 @@ PLACED = ("first", "second", "third", "fourth", "last")
 CITY_OF = ("The capital of {} is which city?", "Which is the capital city of {}?", "{} has which capital?")
 COUNTRY_OF = ("Which country is {} the capital of?", "Name the country with the capital {}.",
               "The city {} is the capital of what?", "In which country is {} the capital?")  # fmt: skip
-SIGNS = tuple(word.upper() for word in WORDS if len(word) <= 4)
+SIGNS = tuple(word.upper() for word in WORDS if len(word) <= 5)
 
 
 def letter(random: Random) -> Dialogue:
@@ -77,15 +78,22 @@ def line(random: Random) -> Dialogue:
 
 
 def sign(random: Random) -> Dialogue:
-    """A word or a number in a picture: read, or spelled."""
-    scene = random_scene(random, "text", (str(random.randint(0, 99)),) if random.random() < 0.25 else SIGNS)
-    if scene.text.isdigit():
-        turn = Turn("Which number do you see?", sentence(in_words(int(scene.text))), scene)
-    elif random.random() < 0.5:
-        turn = Turn("Which letters do you see?", " ".join(scene.text) + ".", scene)
+    """A word, a number or letters in a picture: spelled and read, in any order."""
+    draw = random.random()
+    if draw < 0.15:
+        shows = str(random.randint(0, 99))
+        turns = [Turn("Which number do you see?", sentence(in_words(int(shows))))]
     else:
-        turn = Turn("Which word do you see?", sentence(scene.text.lower()), scene)
-    return Dialogue("sign", (turn,), scene.key)
+        is_word = draw > 0.35
+        shows = random.choice(SIGNS) if is_word else "".join(random.choices(ascii_uppercase, k=random.randint(2, 4)))
+        turns = [Turn("Which letters do you see?", " ".join(shows) + ".")]
+        if is_word:
+            form = random.choice(("Which word do you see?", "Which word is it?", "Read the word."))
+            turns.append(Turn(form, sentence(shows.lower())))
+            random.shuffle(turns)
+    scene = random_scene(random, "text", (shows,))
+    turns[0] = Turn(turns[0].question, turns[0].answer, scene)
+    return Dialogue("sign", tuple(turns), scene.key)
 
 
 def described(scene: Scene) -> str:
@@ -131,15 +139,18 @@ def _about(random: Random, scene: Scene, figure: Figure) -> tuple[str, str]:
 
 
 # How often each is drawn, relative to the others; some of them are skills as they are.
-DRILLS: dict[Skill, float] = {
-    arithmetic: 2.0, partial(arithmetic, most=99, factor=12): 4.0, line: 0.7, comparison: 1.5,
-    clock: 0.5, partial(clock, latest=11): 0.7, counting: 0.5, partial(counting, first=40, longest=9): 1.0,
-    repeat: 1.0, partial(repeat, longest=8): 1.5, spelling: 1.5, letter: 2.0, spelled: 1.5, skills.capital: 1.0,
-    capital: 1.5, skills.opposite: 0.7, opposite: 1.0, follow_up: 1.5, picture: 1.5, sign: 1.5, describe: 1.5,
-    look: 1.5,
+TYPED: dict[Skill, float] = {
+    arithmetic: 2.0, partial(arithmetic, most=40): 2.0, partial(arithmetic, most=99, factor=12): 3.0, line: 0.7,
+    comparison: 2.5, clock: 0.5, partial(clock, latest=11): 0.7, counting: 0.7,
+    partial(counting, first=40, longest=9): 0.7, repeat: 0.7, partial(repeat, longest=8): 1.0,
+    spelling: 2.0, letter: 3.0, spelled: 2.0, skills.capital: 0.7, capital: 1.0,
+    skills.opposite: 0.7, opposite: 1.0, follow_up: 1.5,
 }  # fmt: skip
 
-# The same where they are spoken; exercises in pictures are left out, since little of them is in the words.
+# Of pictures.
+SEEN: dict[Skill, float] = {picture: 2.0, sign: 3.0, describe: 1.0, look: 3.0}
+
+# Those that are spoken.
 SPOKEN: dict[Skill, float] = {
     arithmetic: 2.0, partial(arithmetic, most=99, factor=12): 4.0, line: 0.7, comparison: 3.0,
     clock: 0.7, partial(clock, latest=11): 0.7, counting: 0.4, partial(counting, first=40, longest=9): 0.6,
@@ -148,6 +159,6 @@ SPOKEN: dict[Skill, float] = {
 }  # fmt: skip
 
 
-def exercise(random: Random, split: Split, among: dict[Skill, float] = DRILLS) -> Dialogue:
+def exercise(random: Random, split: Split, among: dict[Skill, float]) -> Dialogue:
     """One of these, in the split."""
     return draw_dialogue(random, split, random.choices(list(among), weights=list(among.values()))[0])

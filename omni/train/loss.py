@@ -19,7 +19,6 @@ from omni.train.recipe import Recipe
 from omni.train.words import SHAPES
 from omni.train.writing import IGNORE, LETTERS, Example, Seen
 
-SIGNS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"  # what pictures may say
 LETTER, WORD = 2, 5  # tokens of speech before which no letter and no word can be known
 MORE_FRAMES = 0.1  # the weight of the choice of another frame, against 1 of an id of text
 
@@ -33,7 +32,7 @@ class Probes(nn.Module):
     def __init__(self, hidden: int, width: int) -> None:
         super().__init__()
         self.letters = nn.Linear(hidden, len(LETTERS) + 1)  # the last is the blank
-        self.signs = nn.Linear(width, len(SIGNS) + 1)  # the last: no letter has its middle there
+        self.plain = nn.Linear(width, 1)  # no letter has its middle there
         self.shapes = nn.Linear(width, len(SHAPES) + 1)  # the last: nothing is there
         self.colors = nn.Linear(width, len(FOREGROUND) + 1)
 
@@ -164,6 +163,9 @@ def perceived(
         pictures = {(row, seen.first): seen for row, example in enumerate(examples) for seen in example.seen}
         shown = [pictures[run.row, run.span.start] for run in rows.runs["image"]]
         found.seen = misjudged(probes, eye[0], shown)
+        ends = [(run.row, run.span.start, run.span.start + run.span.length) for run in rows.runs["image"]]
+        tokens = torch.cat([vectors[row, start:end] for row, start, end in ends])
+        found.seen = found.seen + misread(probes, tokens, model.embed.weight, eye[0].shape[1:3], shown)
     return vectors, found
 
 
@@ -188,22 +190,32 @@ def written(logits: Tensor, lengths: Tensor, begins: Tensor, labels: ListLike[tu
 
 
 def misjudged(probes: Probes, grid: Tensor, shown: ListLike[Seen]) -> Tensor:
-    """How far pictures [pictures, rows, columns, width] are from telling the figure in each cell, and each letter."""
-    _, rows, columns, _ = grid.shape
+    """How far pictures [pictures, rows, columns, width] are from telling the figure in each cell."""
     cells = grid.unflatten(2, (CELLS, -1)).unflatten(1, (CELLS, -1)).mean((2, 4)).flatten(0, 2)
     shapes = torch.full((len(shown), CELLS, CELLS), len(SHAPES), device=grid.device)
     colors = torch.full_like(shapes, len(FOREGROUND))
-    signs = torch.full((len(shown), rows, columns), len(SIGNS), device=grid.device)
     for number, seen in enumerate(shown):
         for figure in seen.scene.figures:
             shapes[number, figure.row, figure.column] = SHAPES.index(figure.shape)
             colors[number, figure.row, figure.column] = FOREGROUND.index(figure.color)
-        for letter in seen.letters:
-            signs[number, int(letter.y * rows), int(letter.x * columns)] = SIGNS.index(letter.letter)
     wrong = F.cross_entropy(probes.shapes(cells), shapes.flatten(), reduction="sum")
     wrong = wrong + F.cross_entropy(probes.colors(cells), colors.flatten(), reduction="sum")
-    wrong = wrong + F.cross_entropy(probes.signs(grid.flatten(0, 2)), signs.flatten(), reduction="sum")
     return wrong / CELLS**2
+
+
+def misread(probes: Probes, tokens: Tensor, table: Tensor, shape: ListLike[int], shown: ListLike[Seen]) -> Tensor:
+    """How far the tokens of pictures [pictures · rows · columns, width] are from the letters in them, as text has them.
+
+    A letter that is seen comes near the vector of the letter that is written, so that the stack reads both alike: what
+    it knows of spelling holds for signs, and for words that it never saw in a picture.
+    """
+    rows, columns = shape
+    letters = torch.full((len(shown), rows, columns), len(table), device=tokens.device)
+    for number, seen in enumerate(shown):
+        for letter, said in zip(seen.letters, seen.ids, strict=True):
+            letters[number, int(letter.y * rows), int(letter.x * columns)] = said
+    near = torch.cat([F.linear(tokens, F.normalize(table, dim=1)), probes.plain(tokens)], dim=1)
+    return F.cross_entropy(near, letters.flatten(), reduction="sum") / CELLS**2
 
 
 def weight_of(example: Example) -> NDArray[np.float32]:

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from omni.script import RESULT, USER, How, declared
 from omni.train.dialogue import TOOLS, Dialogue, Split, Turn
-from omni.train.drills import exercise, sign
+from omni.train.drills import SEEN, TYPED, exercise, sign
 from omni.train.mixing import Take, decades, fitted, scaled, take
 from omni.train.pool import Frames, Shard, Utterance
 from omni.train.sayings import Sayings
-from omni.train.skills import SKILLS, UNKNOWN, WORDS, draw_dialogue, picture
+from omni.train.skills import SKILLS, UNKNOWN, WORDS, Skill, draw_dialogue, picture
 from omni.train.writing import Example, Writing
 from omni_tokenizers.sequence import Omni
 
@@ -29,11 +29,11 @@ class Shares:
     """How often each task is drawn; the rest is spoken questions."""
 
     transcribe: float = 0.08
-    typed: float = 0.12  # a typed question costs a fifth of a spoken one, and its answer is learned once for both
-    drilled: float = 0.16  # a conversation of exercises
-    seen: float = 0.06  # a typed question about a picture, beside those among the typed
-    silence: float = 0.03  # nobody speaks: no answer
-    read: float = 0.08  # a text is read out, where there are codes
+    typed: float = 0.08  # a typed question costs a fifth of a spoken one, and its answer is learned once for both
+    drilled: float = 0.15  # a conversation of exercises
+    seen: float = 0.26  # one of exercises about pictures
+    silence: float = 0.05  # nobody speaks: no answer
+    read: float = 0.06  # a text is read out, where there are codes
     exercised: float = 0.5  # of spoken conversations, those that are exercises
     speak: float = 0.2  # of the answers whose sound is known, those that are spoken
     earlier: float = 0.3  # of conversations, those that had another before; of those again, and so on
@@ -115,10 +115,13 @@ class Mixture:
             return self.read(self.sayings, random)
         draw -= self.shares.read
         if draw < self.shares.drilled:
-            return self.drilled(random, numbers)
+            return self.drilled(TYPED, random, numbers)
         draw -= self.shares.drilled
-        if draw < self.shares.typed + self.shares.seen:
-            dialogue = draw_dialogue(random, self.split, picture if draw < self.shares.seen else None)
+        if draw < self.shares.seen:
+            return self.drilled(SEEN, random, numbers)
+        draw -= self.shares.seen
+        if draw < self.shares.typed:
+            dialogue = draw_dialogue(random, self.split)
             return self.conversation(dialogue, [None] * len(dialogue.turns), random, numbers)
         dialogue, spoken = self.spoken(random)
         return self.conversation(dialogue, spoken, random, numbers)
@@ -175,11 +178,11 @@ class Mixture:
         writing.answer("read", text, codes=codes, starts=starts, before=before)
         return writing.example()
 
-    def drilled(self, random: Random, numbers: np.random.Generator) -> Example:
-        """Exercises, one after another."""
+    def drilled(self, among: dict[Skill, float], random: Random, numbers: np.random.Generator) -> Example:
+        """Exercises of these, one after another."""
         writing = Writing(self.tokens, self.books)
         while writing.length < EXERCISED:
-            turns = exercise(random, self.split).turns
+            turns = exercise(random, self.split, among).turns
             self.said(writing, turns, [None] * len(turns), random, numbers)
         return writing.example()
 

@@ -97,9 +97,9 @@ def lettered(scene: Scene) -> tuple[NDArray[np.uint8], tuple[Letter, ...]]:
         points = [(random.randrange(SIDE), random.randrange(SIDE)) for _ in range(2)]
         pen.line(points, fill=(random.randint(90, 160),) * 3, width=1)
     if scene.text:
-        font = ImageFont.truetype(
-            str(random.choice(fonts())), size=random.randint(34, 56) if len(scene.text) < 4 else 30
-        )
+        file = str(random.choice(fonts()))
+        large = random.randint(34, 56) if len(scene.text) < 4 else 30 if len(scene.text) == 4 else 24
+        font = ImageFont.truetype(file, size=large)
         left, top, right, bottom = pen.textbbox((0, 0), scene.text, font=font)
         x = random.uniform(4, max(5, SIDE - (right - left) - 4)) - left
         y = random.uniform(4, max(5, SIDE - (bottom - top) - 4)) - top

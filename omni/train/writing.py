@@ -26,7 +26,7 @@ class Heard:
     first: int  # token
     ids: tuple[int, ...]
     letters: tuple[int, ...]  # places in LETTERS
-    begin: int = 0  # token of the sound in which speech begins
+    begin: int  # token of the sound in which speech begins
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Seen:
     first: int  # token
     scene: Scene
     letters: tuple[Letter, ...]
+    ids: tuple[int, ...]  # of those letters, where text spells a word
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,8 @@ class Writing:
         self._flush()
         pixels, letters = lettered(scene)
         part = Image(pixels)
-        self.shown.append(Seen(self.length, scene, letters))
+        ids = tuple(self._vocabulary.encode(f"A {letter.letter}")[-1] for letter in letters)
+        self.shown.append(Seen(self.length, scene, letters, ids))
         self.parts.append(part)
         n = self.tokens.count([part])
         self._more(n, [-1.0] * n)

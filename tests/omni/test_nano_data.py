@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from omni.train.dialogue import TOOLS, Dialogue, split_of
-from omni.train.drills import DRILLS, describe, described, letter, line, look, spelled
+from omni.train.drills import SEEN, SPOKEN, TYPED, describe, described, letter, line, look, sign, spelled
 from omni.train.pictures import PLACES, draw, lettered, random_scene
 from omni.train.skills import SIGNS, SKILLS, Skill, arithmetic, draw_dialogue, in_use
 from omni.train.words import COLORS, NUMBERS, SHAPES, TENS, in_words
 
+DRILLS = [*TYPED, *SEEN, *SPOKEN]
 SPLITS = ("train", "dev", "test")
 
 
@@ -91,6 +92,24 @@ def test_drills_are_right() -> None:
         place, word = re.findall(r"the (\w+) letter of (\w+)", one.turns[0].question)[0]
         at = {"first": 0, "second": 1, "third": 2, "fourth": 3, "last": -1}[place]
         assert one.turns[0].answer == f"{word[at].upper()}."
+
+
+def test_what_is_asked_of_a_sign_is_what_it_shows() -> None:
+    random, kinds = Random(5), set()
+    for _ in range(200):
+        dialogue = draw_dialogue(random, "train", sign)
+        shown = dialogue.turns[0].picture
+        assert shown is not None
+        assert all(turn.picture is None for turn in dialogue.turns[1:])
+        for turn in dialogue.turns:
+            if "number" in turn.question:
+                assert number(turn.answer) == int(shown.text)
+            elif "letters" in turn.question:
+                assert turn.answer.rstrip(".").split() == list(shown.text)
+            else:
+                assert turn.answer == f"{shown.text.capitalize()}."
+        kinds.add((len(dialogue.turns), "letters" in dialogue.turns[0].question, shown.text.isdigit()))
+    assert kinds == {(1, False, True), (1, True, False), (2, True, False), (2, False, False)}
 
 
 def test_a_description_names_every_figure_and_what_is_asked_of_a_picture_is_in_it() -> None:

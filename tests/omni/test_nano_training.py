@@ -16,9 +16,10 @@ import torch
 from omni.bundle import Bundle
 from omni.script import CALL, END, MORE, USER
 from omni.train.export import bundle_of, ship
-from omni.train.loss import loss, written
+from omni.train.loss import Probes, loss, misread, written
 from omni.train.mixing import Take
 from omni.train.muon import orthogonal
+from omni.train.pictures import CELLS, Scene
 from omni.train.pool import make_noises, make_shard
 from omni.train.recipe import Recipe, tokenizers
 from omni.train.training import Training, pace
@@ -102,7 +103,7 @@ def test_where_nobody_speaks_the_stem_has_to_write_nothing(pool: Path, vocabular
         stem.words.weight.zero_()
         stem.words.bias.zero_()
         stem.words.bias[-1] = math.log(vocabulary.size)
-    writing.spoken = [silence, Heard(silence.first + 10 + 1, (5,), ())]  # room for one id and no blank
+    writing.spoken = [silence, Heard(silence.first + 10 + 1, (5,), (), 0)]  # room for one id and no blank
     found = loss(reads.model, reads.probes, TINY, [writing.example()])
     assert float(found.heard.detach()) == pytest.approx(10 * math.log(2) + math.log(2 * vocabulary.size), rel=1e-5)
 
@@ -119,6 +120,34 @@ def test_nothing_is_written_before_anything_is_said(labels: tuple[int, ...], beg
     ]
     found = written(scores, torch.tensor([5]), torch.tensor([begin]), [labels])
     assert float(found) == pytest.approx(-math.log(sum(map(math.exp, paths))), rel=1e-5)
+
+
+@torch.no_grad()
+def test_a_letter_in_a_picture_has_to_come_near_the_letter_that_is_written(
+    pool: Path, vocabulary: Text, tmp_path: Path
+) -> None:
+    reads = training(tmp_path / "run", pool, vocabulary)
+    writing = Writing(reads.tokens, 2)
+    writing.picture(Scene("white", text="NO", text_color="red", seed=4))
+    [seen] = writing.example().seen
+    assert seen.ids == tuple(vocabulary.encode(f"A {letter}")[-1] for letter in "NO")
+    rows = columns = 4
+    table = torch.randn(vocabulary.size, 8, generator=torch.Generator().manual_seed(0))
+    probes = Probes(1, 8)
+    probes.plain.weight.zero_()
+    probes.plain.bias.zero_()
+    tokens = torch.zeros(rows * columns, 8)
+    classes = vocabulary.size + 1
+    nothing = misread(probes, tokens, table, (rows, columns), [seen])
+    assert float(nothing) == pytest.approx(rows * columns * math.log(classes) / CELLS**2, rel=1e-5)
+    places = [int(letter.y * rows) * columns + int(letter.x * columns) for letter in seen.letters]
+    assert len(set(places)) == 2
+    probes.plain.bias.fill_(60)
+    for place, said in zip(places, seen.ids, strict=True):
+        tokens[place] = 99 * torch.nn.functional.normalize(table[said], dim=0)
+    assert float(misread(probes, tokens, table, (rows, columns), [seen])) < 1e-3
+    tokens[places] = tokens[places[::-1]]
+    assert float(misread(probes, tokens, table, (rows, columns), [seen])) > 5
 
 
 def test_half_of_what_is_spoken_are_exercises(pool: Path, vocabulary: Text, tmp_path: Path) -> None:
@@ -221,7 +250,7 @@ def test_what_is_said_stands_one_token_before_itself() -> None:
             assert example.sequence.ids[at + 1] == number
     assert example.turn[1:4].tolist() == [0.0, 0.0, 1.0]
     assert (example.turn[4:] == -1).all()
-    assert example.heard == (Heard(1, tuple(text().encode("hi")), (LETTERS.index("h"), LETTERS.index("i"))),)
+    assert example.heard == (Heard(1, tuple(text().encode("hi")), (LETTERS.index("h"), LETTERS.index("i")), 0),)
 
 
 def test_a_word_is_heard_after_its_last_piece() -> None:

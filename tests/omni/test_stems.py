@@ -117,7 +117,19 @@ def test_convolutions_see_the_picture_and_not_the_patches() -> None:
     features = sees.after(x.permute(0, 2, 3, 1) + sees.out(F.gelu(sees.into(around))))[0]  # type: ignore[operator]
     places = shown(pixels, 4).arrays["places"]
     there = sees.rows(places[:, 0]) + sees.columns(places[:, 1])  # type: ignore[operator]
-    torch.testing.assert_close(tokens, there + sees.across(features).flatten(0, 1))  # type: ignore[operator]
+    whole = there + sees.across(features).flatten(0, 1)  # type: ignore[operator]
+    torch.testing.assert_close(tokens, whole / whole.pow(2).mean(1, keepdim=True).sqrt())
+
+
+@torch.no_grad()
+def test_a_picture_is_never_louder_than_what_the_stack_can_work_on() -> None:
+    sees, run = eye(), shown(picture(8, 8, 0), 4)
+    [before], _ = sees([run], [[]], TABLE)
+    for part in ("across.weight", "across.bias", "rows.weight", "columns.weight"):
+        sees.get_parameter(part).mul_(250)
+    [after], _ = sees([run], [[]], TABLE)
+    torch.testing.assert_close(after, before)
+    torch.testing.assert_close(after.pow(2).mean(1), torch.ones(4))
 
 
 @torch.no_grad()
