@@ -8,10 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from omni.engine.clock import LoopClock
 from omni.engine.handle import WorkerEngine
-from omni.engine.native.admission import StepTimes
-from omni.engine.native.engine import NativeEngine
 from omni.engine.native.pace import AHEAD
 from omni.engine.native.reply import Reply
 from omni.engine.native.session import NativeSession
@@ -21,15 +18,11 @@ from omni.engine.protocol import (
     AudioIn,
     AudioOut,
     Begin,
-    Cancel,
-    Closed,
     Configure,
     Discard,
     Done,
     EndOfTurn,
-    Event,
     Failed,
-    Full,
     ImageIn,
     Mark,
     Overflow,
@@ -47,21 +40,11 @@ from omni.sampling import GREEDY
 from omni.script import ANSWER, CALL, END, RESULT, SYSTEM, USER
 from tests import virtual_time
 from tests.omni.bundles import random_bundle
+from tests.omni.native_talk import engine_of, turn
 from tests.omni.planted import planted
 from tests.omni.talking import ask, is_end, origin, say, speech, until_end, until_quiet
 
 LIGHT = Tool("light", parameters={"properties": {"on": {}}})
-
-
-def engine_of(bundle: object, sessions: int = 4, **settings: object) -> NativeEngine:
-    return NativeEngine(bundle, sessions=sessions, clock=LoopClock(), **settings)  # type: ignore[arg-type]
-
-
-async def turn(session: NativeSession, number: int, *units: object) -> list[Event]:
-    for unit in units:
-        await session.push(unit)  # type: ignore[arg-type]
-    await session.push(EndOfTurn(origin(number)))
-    return await until_end(session, origin(number))
 
 
 def tape_ids(session: NativeSession) -> list[int]:
@@ -304,84 +287,6 @@ def test_words_of_the_assistant_and_new_instructions_stand_in_the_history_as_the
     virtual_time.run(main())
 
 
-def test_a_place_is_free_again_when_somebody_was_silent_for_long() -> None:
-    async def main() -> None:
-        engine = engine_of(planted(), sessions=1, idle=60.0)
-        first = await engine.open(SessionSpec())
-        await turn(first, 1, TextIn("hi"))
-        with pytest.raises(Full, match="all 1 sessions"):
-            await engine.open(SessionSpec())
-        await asyncio.sleep(61)
-        second = await engine.open(SessionSpec())
-        assert [e async for e in first.events()][-1].fatal  # type: ignore[union-attr]
-        with pytest.raises(Closed):
-            await first.push(Cancel())
-        await first.close()
-        assert (await turn(second, 1, TextIn("hi")))[-1] == Done(origin(1))
-        await engine.close()
-
-    virtual_time.run(main())
-
-
-def test_a_session_that_opens_while_the_last_one_closes_is_answered() -> None:
-    async def main() -> None:
-        engine = engine_of(planted())
-        for rounds in range(12):
-            last = await engine.open(SessionSpec())
-            await asyncio.sleep(1)  # the loop sleeps: nobody has anything to do
-            closing = asyncio.create_task(last.close())
-            for _ in range(rounds):
-                await asyncio.sleep(0)
-            session = await engine.open(SessionSpec())
-            await asyncio.sleep(1)
-            async with asyncio.timeout(30):
-                assert is_end((await turn(session, 1, TextIn("hi")))[-1])
-                await closing
-                await session.close()
-        await engine.close()
-
-    virtual_time.run(main())
-
-
-def test_one_more_is_admitted_only_while_a_step_fits_into_a_frame() -> None:
-    now = [0.0]
-    times = StepTimes(lambda: now[0])
-    assert times.fits(100, 0.04), "nothing is known yet"
-    for rows, seconds in ((1, 0.004), (2, 0.006), (4, 0.010), (8, 0.018)):
-        for _ in range(40):
-            times.add(rows, seconds)
-    assert times.p99(8) == 0.018
-    assert times.p99(16) == pytest.approx(0.034)
-    assert times.fits(16, 0.04)
-    assert not times.fits(20, 0.04)
-    times.add(8, 0.9)
-    assert times.fits(16, 0.04), "one step in a hundred may be slow"
-    times.add(8, 0.9)
-    assert not times.fits(16, 0.04), "two may not"
-    for _ in range(256):
-        times.add(1, 0.004)
-    assert times.fits(16, 0.04), "but they are forgotten"
-    for _ in range(9):
-        times.add(1, 0.1)
-    assert not times.fits(16, 0.04), "the machine is slow"
-    now[0] += 9
-    assert not times.fits(16, 0.04)
-    now[0] += 2
-    assert times.fits(16, 0.04), "it was, and nobody has talked since"
-
-    async def main() -> None:
-        engine = engine_of(planted(), sessions=32)
-        engine.times = times
-        for _ in range(19):
-            await engine.open(SessionSpec())
-        with pytest.raises(Full, match=r"a step of 20 sessions would take 42 ms and has 40") as full:
-            await engine.open(SessionSpec())
-        assert full.value.retry_after > 0
-        await engine.close()
-
-    virtual_time.run(main())
-
-
 def test_marks_say_when_the_turn_was_read_and_when_words_codes_and_sound_began() -> None:
     async def main() -> None:
         session = await (engine := engine_of(planted())).open(SessionSpec())
@@ -420,34 +325,6 @@ def test_in_a_process_of_its_own_it_answers(tmp_path: Path) -> None:
         await engine.close()
 
     asyncio.run(asyncio.wait_for(main(), 120))
-
-
-@pytest.mark.parametrize("where", ["the step", "what is before it"])
-def test_a_step_that_breaks_ends_every_session_with_a_word_and_new_ones_work(
-    where: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*_given: object) -> torch.Tensor:
-        raise RuntimeError("out of memory")
-
-    async def main() -> None:
-        engine = engine_of(planted())
-        sessions = [await engine.open(SessionSpec()) for _ in range(2)]
-        part, does = (engine.stepper, "step") if where == "the step" else (engine.transcripts, "begin")
-        with monkeypatch.context() as during:
-            during.setattr(part, does, broken)
-            await sessions[0].push(EndOfTurn(origin(1)))
-            for session in sessions:
-                failed = [e async for e in session.events()][-1]
-                assert isinstance(failed, Failed)
-                assert (failed.code, failed.fatal) == ("engine_error", True)
-                assert "out of memory" in failed.message
-                await session.close()
-        third = await engine.open(SessionSpec())
-        assert (await turn(third, 1, TextIn("hi")))[-1] == Done(origin(1))
-        await engine.close()
-
-    virtual_time.run(main())
-    assert "a step failed" in caplog.text
 
 
 def test_other_settings_that_came_during_an_answer_hold_from_the_next_one_on() -> None:

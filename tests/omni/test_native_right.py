@@ -10,8 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omni.bundle import Bundle
-from omni.engine.clock import LoopClock
-from omni.engine.native.engine import NativeEngine
 from omni.engine.native.reply import FRAMES_A_WORD, FRAMES_MORE
 from omni.engine.native.session import NativeSession
 from omni.engine.protocol import (
@@ -37,6 +35,7 @@ from omni.script import ANSWER, CALL, END, MORE, SPEAK, SYSTEM, TOOL, USER, Answ
 from omni_tokenizers.sequence import Audio, Codes, Ids, Image, Special
 from tests import virtual_time
 from tests.omni.bundles import random_bundle
+from tests.omni.native_talk import engine_of
 from tests.omni.talking import is_end, origin, plain, speech, until_end
 
 
@@ -62,10 +61,6 @@ def lively(least: int = 3) -> Bundle:
         return frames
 
     return next(bundle for bundle in map(bundle_of, range(100)) if least <= virtual_time.run(frames_of(bundle)) <= 12)
-
-
-def engine_of(bundle: Bundle, sessions: int = 4) -> NativeEngine:
-    return NativeEngine(bundle, sessions=sessions, clock=LoopClock())
 
 
 def waves(seconds: float, seed: int = 0) -> np.ndarray:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from omni.engine.clock import LoopClock
 from omni.engine.native.admission import FEWEST
 from omni.engine.native.engine import NativeEngine
 from omni.engine.native.session import NativeSession
@@ -27,15 +26,12 @@ from omni.model.reach import Reach
 from omni.script import END, TRANSCRIBE
 from tests import virtual_time
 from tests.omni.bundles import random_bundle
+from tests.omni.native_talk import engine_of
 from tests.omni.planted import planted
 from tests.omni.talking import ask, origin, speech, until_end, until_quiet
 
 SECONDS_A_TOKEN = 0.04
 QUIET = 5.0  # s of virtual time after which nothing more comes
-
-
-def engine_of(bundle: object, sessions: int = 4) -> NativeEngine:
-    return NativeEngine(bundle, sessions=sessions, clock=LoopClock())  # type: ignore[arg-type]
 
 
 async def talk(session: NativeSession, seconds: float) -> None:
