@@ -123,11 +123,8 @@ def test_nothing_is_written_before_anything_is_said(labels: tuple[int, ...], beg
 
 
 @torch.no_grad()
-def test_a_letter_in_a_picture_has_to_come_near_the_letter_that_is_written(
-    pool: Path, vocabulary: Text, tmp_path: Path
-) -> None:
-    reads = training(tmp_path / "run", pool, vocabulary)
-    writing = Writing(reads.tokens, 2)
+def test_a_letter_in_a_picture_has_to_come_near_the_letter_that_is_written(vocabulary: Text) -> None:
+    writing = Writing(tokenizers(vocabulary), 2)
     writing.picture(Scene("white", text="NO", text_color="red", seed=4))
     [seen] = writing.example().seen
     assert seen.ids == tuple(vocabulary.encode(f"A {letter}")[-1] for letter in "NO")

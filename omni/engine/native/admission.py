@@ -5,7 +5,6 @@ lie above their middle. So a hiccup while one size was measured is forgotten wit
 with time: where nobody talks there are no steps, and a machine that was slow a minute ago keeps nobody out.
 """
 
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,7 +28,7 @@ def size_of(rows: int) -> int:
 class StepTimes:
     """What steps took, by size."""
 
-    now: Callable[[], float] = time.monotonic
+    now: Callable[[], float]  # s
     seen: dict[int, deque[float]] = field(default_factory=dict)  # s
     latest: deque[tuple[float, int, float]] = field(default_factory=lambda: deque(maxlen=WINDOW))  # when, size, s
 
