@@ -11,7 +11,7 @@ PY := $(OMNI_VENV)/bin/python
 BENCHES := tokenizers model engine server
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-extras test-clients check format bench $(addprefix bench-,$(BENCHES)) bench-compare bench-nano tables screenshots clean environment
+.PHONY: help demo test test-slow test-extras test-clients check format bench $(addprefix bench-,$(BENCHES)) bench-compare bench-nano bench-warm-up tables screenshots clean environment
 
 help:
 	@echo "make demo          run the main job on a bundled recording"
@@ -66,6 +66,10 @@ bench-compare: environment
 bench-nano: environment
 	@mkdir -p build
 	$(OMNI_VENV)/bin/omni eval nano --json $(ARGS) > build/nano.json && mv build/nano.json docs/bench/nano.json
+
+# Whether learning without labels first would help nano's stems: half an hour on one core.
+bench-warm-up: environment
+	$(PY) -m tests.benchmarks.warm_up $(ARGS)
 
 tables: environment
 	$(PY) scripts/tables.py

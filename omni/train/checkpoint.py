@@ -1,7 +1,7 @@
 """Everything a training needs to go on as if it had not stopped: weights, optimisers, step and the pool it read."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ class Standing:
     """Where a training stands."""
 
     step: int = 0
+    began: int = 0  # the step of the bundle that it began with
     shards: tuple[str, ...] = ()  # names of the shards it reads
     seconds: float = 0.0  # of work, over all its lives
 
@@ -31,7 +32,7 @@ def write(
     for name, optimiser in optimisers.items():
         for number, state in optimiser.state_dict()["state"].items():
             tensors.update({f"{name}.{number}.{key}": torch.as_tensor(value) for key, value in state.items()})
-    about = {"step": standing.step, "shards": list(standing.shards), "seconds": standing.seconds}
+    about = asdict(standing)
     # One file holds it all, what it says of itself included, so that no two halves of different steps can meet.
     beside = folder / f"{STATE}.new"
     save_file({key: t.detach().contiguous().cpu() for key, t in tensors.items()}, beside, {"about": json.dumps(about)})
@@ -63,4 +64,4 @@ def read(folder: Path, modules: dict[str, nn.Module], optimisers: dict[str, torc
         raise ValueError(
             f"{file} holds {len(tensors)} tensors that this training has no place for: {next(iter(tensors))} …"
         )
-    return Standing(about["step"], tuple(about["shards"]), about["seconds"])
+    return Standing(**{**about, "shards": tuple(about["shards"])})

@@ -30,6 +30,7 @@ from omni.train.skills import (
 from omni.train.words import CAPITALS, OPPOSITES, SHAPES, in_words
 
 PLACED = ("first", "second", "third", "fourth", "last")
+ENDS = ("first", "last")
 CITY_OF = ("The capital of {} is which city?", "Which is the capital city of {}?", "{} has which capital?")
 COUNTRY_OF = ("Which country is {} the capital of?", "Name the country with the capital {}.",
               "The city {} is the capital of what?", "In which country is {} the capital?")  # fmt: skip
@@ -67,6 +68,37 @@ def opposite(random: Random) -> Dialogue:
     word, other = random.choice(list(OPPOSITES.items()))
     form = random.choice(("Name the opposite of {}.", "What is the reverse of {}?", "The opposite of {} is what?"))
     return Dialogue("opposite", (Turn(form.format(word), sentence(other)),), f"opposite {form} {word}")
+
+
+def letters(random: Random) -> Dialogue:
+    """The first or last letters of a word."""
+    word, count, which = random.choice([w for w in WORDS if len(w) >= 4]), random.randint(2, 3), random.choice(ENDS)
+    part = word[:count] if which == "first" else word[-count:]
+    form = random.choice(("What are the {} {} letters of {}?", "Tell me the {} {} letters of {}."))
+    ask = form.format(which, in_words(count), word)
+    return Dialogue("letters", (Turn(ask, " ".join(part.upper()) + "."),), f"{which} {count} letters of {word}")
+
+
+def difference(random: Random, most: int = 20) -> Dialogue:
+    """What is between two numbers, in words that no exam uses; what is held out of differences is held out here."""
+    low, high = sorted((random.randint(0, most), random.randint(0, most)))
+    form = random.choice(("What is the difference between {high} and {low}?", "Take {low} from {high}.",
+                          "How much more is {high} than {low}?", "{low} plus what is {high}?"))  # fmt: skip
+    ask = sentence(form.format(low=in_words(low), high=in_words(high)))
+    also = (f"{low} plus {high - low}", f"{high - low} plus {low}")
+    return Dialogue("difference", (Turn(ask, sentence(in_words(high - low))),), f"{high} minus {low}", also=also)
+
+
+def hours(random: Random) -> Dialogue:
+    """What time it was, and will be, in words that no exam uses."""
+    hour, away = random.randint(1, 12), random.randint(1, 11)
+    then = (hour + away - 1) % 12 + 1
+    said = "one hour" if away == 1 else f"{in_words(away)} hours"
+    form = random.choice(("It is {then} o'clock. What time was it {away} ago?", "{away} before {then} o'clock.",
+                          "What time is it {away} after {hour} o'clock?", "{away} after {hour} o'clock."))  # fmt: skip
+    answer = hour if "{then}" in form else then
+    ask = sentence(form.format(hour=in_words(hour), then=in_words(then), away=said))
+    return Dialogue("hours", (Turn(ask, sentence(f"{in_words(answer)} o'clock")),), f"clock {hour} {away}")
 
 
 def line(random: Random) -> Dialogue:
@@ -141,9 +173,9 @@ def _about(random: Random, scene: Scene, figure: Figure) -> tuple[str, str]:
 # How often each is drawn, relative to the others; some of them are skills as they are.
 TYPED: dict[Skill, float] = {
     arithmetic: 2.0, partial(arithmetic, most=40): 2.0, partial(arithmetic, most=99, factor=12): 3.0, line: 0.7,
-    comparison: 2.5, clock: 0.5, partial(clock, latest=11): 0.7, counting: 0.7,
-    partial(counting, first=40, longest=9): 0.7, repeat: 0.7, partial(repeat, longest=8): 1.0,
-    spelling: 2.0, letter: 3.0, spelled: 2.0, skills.capital: 0.7, capital: 1.0,
+    difference: 2.0, partial(difference, most=99): 1.0, comparison: 2.0, partial(clock, latest=11): 2.0, hours: 3.0,
+    counting: 0.7, partial(counting, first=40, longest=9): 0.7, repeat: 0.7, partial(repeat, longest=8): 1.0,
+    spelling: 3.0, letter: 3.0, letters: 3.0, spelled: 1.5, skills.capital: 0.7, capital: 1.0,
     skills.opposite: 0.7, opposite: 1.0, follow_up: 1.5,
 }  # fmt: skip
 
@@ -152,9 +184,9 @@ SEEN: dict[Skill, float] = {picture: 2.0, sign: 3.0, describe: 1.0, look: 3.0}
 
 # Those that are spoken.
 SPOKEN: dict[Skill, float] = {
-    arithmetic: 2.0, partial(arithmetic, most=99, factor=12): 4.0, line: 0.7, comparison: 3.0,
-    clock: 0.7, partial(clock, latest=11): 0.7, counting: 0.4, partial(counting, first=40, longest=9): 0.6,
-    repeat: 2.0, partial(repeat, longest=8): 2.0, spelling: 1.5, letter: 1.5, spelled: 0.8, capital: 0.7,
+    arithmetic: 3.0, partial(arithmetic, most=99, factor=12): 3.0, difference: 1.5, line: 0.7, comparison: 3.0,
+    partial(clock, latest=11): 1.5, hours: 1.0, counting: 0.4, partial(counting, first=40, longest=9): 0.6,
+    repeat: 2.0, partial(repeat, longest=8): 2.0, spelling: 2.0, letter: 1.0, letters: 1.0, spelled: 0.5, capital: 0.7,
     opposite: 0.7, follow_up: 1.0,
 }  # fmt: skip
 

@@ -1,7 +1,7 @@
 """What is wrong with what the model says: text, the turn's end, codes, and what the stems heard and saw."""
 
 from collections.abc import Sequence as ListLike
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
 import numpy as np
@@ -128,7 +128,8 @@ def loss(model: Omni, probes: Probes, recipe: Recipe, examples: ListLike[Example
 def senses(model: Omni, probes: Probes, recipe: Recipe, examples: ListLike[Example]) -> Loss:
     """Only how far the stems are from telling what they heard and saw."""
     rows = model.batch([example.sequence for example in examples])
-    return perceived(model, probes, recipe, rows, examples)[1]
+    found = perceived(model, probes, recipe, rows, examples)[1]
+    return replace(found, texts=0.0, turns=0, frames=0)
 
 
 def perceived(

@@ -29,16 +29,16 @@ class Shares:
     """How often each task is drawn; the rest is spoken questions."""
 
     transcribe: float = 0.08
-    typed: float = 0.08  # a typed question costs a fifth of a spoken one, and its answer is learned once for both
-    drilled: float = 0.15  # a conversation of exercises
-    seen: float = 0.26  # one of exercises about pictures
-    silence: float = 0.05  # nobody speaks: no answer
+    typed: float = 0.06
+    drilled: float = 0.18  # a conversation of exercises
+    seen: float = 0.18  # one of exercises about pictures
+    silence: float = 0.04  # nobody speaks: no answer
     read: float = 0.06  # a text is read out, where there are codes
     exercised: float = 0.5  # of spoken conversations, those that are exercises
     speak: float = 0.2  # of the answers whose sound is known, those that are spoken
-    earlier: float = 0.3  # of conversations, those that had another before; of those again, and so on
+    earlier: float = 0.4  # of conversations, those that had another before; of those again, and so on
     paused: float = 0.4  # of what is transcribed, sentences with a pause inside: the turn is not over there
-    recorded: float = 0.2  # of utterances that are transcribed or answered, those of recorded voices
+    recorded: float = 0.25  # of utterances that are transcribed or answered, those of recorded voices
     slips: float = 0.1  # of frames that were said, those remembered wrongly; and of single codes in them
 
 

@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import reduce
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import cast
@@ -64,6 +65,8 @@ class Training:
         self.standing = found or Standing()
         if found is None and self.start is not None:
             self.model.load_state_dict(load_file(self.start / "model.safetensors"))
+            step = int(json.loads((self.start / "config.json").read_text()).get("step", 0))
+            self.standing = Standing(step, began=step)
         self.crew = hire(self.helpers, help_read, self.modules, self.recipe, self.folder, self.pool, self.codec)
         self.crew.tell(self.crew.size)
         self.read_pool([f"{name}.jsonl" for name in self.standing.shards] or None)
@@ -95,10 +98,9 @@ class Training:
         for other in self.crew.hear():
             found = found.plus(other)
         self.crew.add_gradients()
-        if step < recipe.senses:
-            self.rest()
+        self.rest()
         nn.utils.clip_grad_norm_([p for m in self.modules.values() for p in m.parameters()], recipe.clip)
-        pace_now = pace(recipe, self.standing.step)
+        pace_now = pace(recipe, step, self.standing.began)
         threads = torch.get_num_threads()
         torch.set_num_threads(max(threads, self.crew.size))  # the helpers wait meanwhile
         for name, optimiser in self.optimisers.items():
@@ -111,9 +113,15 @@ class Training:
         return found
 
     def rest(self) -> None:
-        """Leave all but the stems as it is: no momentum, no decay."""
+        """Leave as it is what has nothing to learn in this step: no momentum, no decay.
+
+        That is all but the stems where they learn alone; and what a bundle brought, until the probes that it did not
+        bring can tell something.
+        """
+        step = self.standing.step
+        stems = ("inputs.audio.", "inputs.image.") if alone(self.recipe, step) else ("",)
         for name, p in self.model.named_parameters():
-            if not name.startswith(("inputs.audio.", "inputs.image.")):
+            if step < probed(self.recipe, self.standing.began) or not name.startswith(stems):
                 p.grad = None
 
     def save(self) -> None:
@@ -134,10 +142,10 @@ class Training:
         """
         began = saved = now = time.monotonic()
         before = self.standing.seconds
-        sums: list[dict[str, float]] = []
+        sums: list[Loss] = []
         while self.standing.step < until and now - began < seconds and not self.stopping:
-            sums.append(self.step().means())
-            tell(sums[-1])
+            sums.append(self.step())
+            tell(sums[-1].means())
             now = time.monotonic()
             self.standing.seconds = before + now - began
             if self.standing.step % EVERY == 0:
@@ -152,9 +160,9 @@ class Training:
             self.log(sums)
         self.save()
 
-    def log(self, losses: list[dict[str, float]]) -> None:
+    def log(self, losses: list[Loss]) -> None:
         """The means of some steps as a JSON line in the folder's log."""
-        means = {name: round(sum(step[name] for step in losses) / len(losses), 4) for name in losses[0]}
+        means = {name: round(mean, 4) for name, mean in reduce(Loss.plus, losses).means().items()}
         line = {"step": self.standing.step, **means, "seconds": round(self.standing.seconds, 1)}
         with (self.folder / "log.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
@@ -179,7 +187,7 @@ class Reading:
     def read(self, whole: Loss) -> None:
         """Gradients of this share of the whole step's loss, piece by piece."""
         self.found = counted([])
-        wrong = senses if self.step < self.recipe.senses else loss  # at the beginning the stems learn alone
+        wrong = senses if alone(self.recipe, self.step) else loss
         size = max(1, -(-len(self.examples) // self.recipe.pieces))
         for at in range(0, len(self.examples), size):
             part = wrong(self.model, self.probes, self.recipe, self.examples[at : at + size])
@@ -209,8 +217,8 @@ def examples(recipe: Recipe, mixture: Mixture, step: int, member: int, members: 
     def mine(count: int, kind: str) -> Iterator[str]:
         return (f"{recipe.seed} {step} {kind}{row}" for row in range(member, count, members))
 
-    if step < recipe.senses:
-        hard = min(1.0, 2 * step / recipe.senses)
+    if alone(recipe, step):
+        hard = min(1.0, 2 * step / max(1, recipe.senses))
         drawn = [mixture.heard(seed, hard) for seed in mine(recipe.sounds, "")]
         drawn += [mixture.seen(seed) for seed in mine(recipe.pictures, "picture ")]
     else:
@@ -257,10 +265,28 @@ def told_by(pipe: Connection) -> object:
         return None
 
 
-def pace(recipe: Recipe, step: int) -> float:
-    """The share of the full learning rate at a step: up, level, and down over the last `cooling` steps."""
-    left = recipe.steps - step
-    return min(1.0, (step + 1) / recipe.warm, left / recipe.cooling if recipe.cooling else 1.0)
+def alone(recipe: Recipe, step: int) -> bool:
+    """Whether the stems alone learn in this step: at the beginning, and now and then for ever.
+
+    An utterance costs them a quarter of what it costs in a conversation, and most of what is answered wrongly was not
+    heard rightly.
+    """
+    return step < recipe.senses or (recipe.again > 0 and step % recipe.again == 0)
+
+
+def probed(recipe: Recipe, began: int) -> int:
+    """The step from which on the model learns, where a training began with the bundle of step `began`."""
+    return began + recipe.probing if began else 0
+
+
+def pace(recipe: Recipe, step: int, began: int = 0) -> float:
+    """The share of the full learning rate at a step: up, level, and down over the last `cooling` steps.
+
+    Probes that learn before the model does learn at the full rate.
+    """
+    since, left = step - probed(recipe, began), recipe.steps - step
+    up = (since + 1) / recipe.warm if since >= 0 else 1.0
+    return min(1.0, up, left / recipe.cooling if recipe.cooling else 1.0)
 
 
 def optimisers(recipe: Recipe, model: Omni, probes: Probes) -> dict[str, torch.optim.Optimizer]:

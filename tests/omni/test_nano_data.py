@@ -9,7 +9,21 @@ import numpy as np
 import pytest
 
 from omni.train.dialogue import TOOLS, Dialogue, split_of
-from omni.train.drills import SEEN, SPOKEN, TYPED, describe, described, letter, line, look, sign, spelled
+from omni.train.drills import (
+    SEEN,
+    SPOKEN,
+    TYPED,
+    describe,
+    described,
+    difference,
+    hours,
+    letter,
+    letters,
+    line,
+    look,
+    sign,
+    spelled,
+)
 from omni.train.pictures import PLACES, draw, lettered, random_scene
 from omni.train.skills import SIGNS, SKILLS, Skill, arithmetic, draw_dialogue, in_use
 from omni.train.words import COLORS, NUMBERS, SHAPES, TENS, in_words
@@ -92,6 +106,26 @@ def test_drills_are_right() -> None:
         place, word = re.findall(r"the (\w+) letter of (\w+)", one.turns[0].question)[0]
         at = {"first": 0, "second": 1, "third": 2, "fourth": 3, "last": -1}[place]
         assert one.turns[0].answer == f"{word[at].upper()}."
+        some = draw_dialogue(random, "train", letters)
+        end, count, word = re.findall(r"the (\w+) (\w+) letters of (\w+)", some.turns[0].question)[0]
+        part = word[: number(count)] if end == "first" else word[-number(count) :]
+        assert some.turns[0].answer == " ".join(part.upper()) + "."
+
+
+def test_differences_and_hours_are_right_in_whatever_words() -> None:
+    random = Random(6)
+    for _ in range(300):
+        between = draw_dialogue(random, "train", difference)
+        a, b = (int(n) for n in between.key.split(" minus "))
+        assert number(between.turns[0].answer) == a - b
+        time = draw_dialogue(random, "train", hours)
+        _, hour, later = time.key.split()
+        ask, answer = time.turns[0].question, time.turns[0].answer.split()[0]
+        backwards = "ago" in ask or "before" in ask
+        asked = [number(n) for n in re.findall(r"(\w+) o'clock|(\w+) hours?", ask.lower()) for n in n if n]
+        assert sorted(asked) == sorted([int(later), (int(hour) + int(later) - 1) % 12 + 1 if backwards else int(hour)])
+        then = int(hour) if backwards else (int(hour) + int(later)) % 12 or 12
+        assert number(answer) == then
 
 
 def test_what_is_asked_of_a_sign_is_what_it_shows() -> None:

@@ -29,7 +29,7 @@ from tests.omni.planted import TinyCodec, text
 
 TINY = Recipe(
     width=32, depth=2, heads=4, kv_heads=2, hidden=64, stem=16, vocabulary=300, blocks=2, speller=1, batch=8, pieces=2,
-    warm=5, rate=4e-3, muon=1e-2, senses=0, sounds=8, pictures=4,
+    warm=5, rate=4e-3, muon=1e-2, senses=0, sounds=8, pictures=4, again=0, probing=0,
 )  # fmt: skip
 
 
@@ -213,16 +213,45 @@ def test_a_training_can_begin_with_the_weights_that_were_shipped(tmp_path: Path,
     ship(bundle_of(tmp_path / "run"), tmp_path / "shipped")
     again = Training(TINY, tmp_path / "again", pool, start=tmp_path / "shipped")
     ours, theirs = trained.model.state_dict(), again.model.state_dict()
-    assert again.standing.step == 0
+    assert again.standing.step == again.standing.began == trained.standing.step
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-3, rtol=1e-3) for name in ours)
-    again.run(1)
+    again.run(2)
     goes_on = Training(TINY, tmp_path / "again", pool, start=tmp_path / "shipped")
-    assert goes_on.standing.step == 1
+    assert (goes_on.standing.step, goes_on.standing.began) == (2, 1)
     assert all(torch.equal(t, again.model.state_dict()[name]) for name, t in goes_on.model.state_dict().items())
+
+
+def test_on_weights_that_were_shipped_the_probes_learn_first(tmp_path: Path, pool: Path, vocabulary: Text) -> None:
+    trained = training(tmp_path / "run", pool, vocabulary)
+    trained.run(1)
+    ship(bundle_of(tmp_path / "run"), tmp_path / "shipped")
+    again = Training(replace(TINY, probing=3), tmp_path / "again", pool, start=tmp_path / "shipped")
+    before = weights(again)
+    again.run(1 + 3)
+    changed = {name.split(" ")[0] for name, t in weights(again).items() if not torch.equal(t, before[name])}
+    assert changed == {"probes"}
+    again.run(1 + 4)
+    assert any(name.startswith("model") and not torch.equal(t, before[name]) for name, t in weights(again).items())
+
+
+def test_of_two_steps_one_is_of_the_stems_alone(tmp_path: Path, pool: Path, vocabulary: Text) -> None:
+    learns = training(tmp_path / "run", pool, vocabulary, replace(TINY, again=2))
+    before, losses = weights(learns), list[dict[str, float]]()
+    learns.run(1, tell=losses.append)
+    first = weights(learns)
+    assert not any("stack" in name for name in first if not torch.equal(first[name], before[name]))
+    learns.run(2, tell=losses.append)
+    second = weights(learns)
+    assert any("stack" in name for name in second if not torch.equal(second[name], first[name]))
+    assert [loss["text"] > 0 for loss in losses] == [loss["turn"] > 0 for loss in losses] == [False, True]
+    [line] = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()[1:]]
+    assert line["text"] == pytest.approx(losses[1]["text"], abs=1e-4)
 
 
 def test_the_pace_goes_up_stays_and_comes_down() -> None:
     recipe = Recipe(warm=10, steps=100, cooling=20)
+    assert pace(replace(recipe, probing=5), 34, began=30) == 1
+    assert pace(replace(recipe, probing=5), 35, began=30) == pytest.approx(0.1)
     assert pace(recipe, 0) == pytest.approx(0.1)
     assert pace(recipe, 9) == pace(recipe, 79) == 1
     assert pace(recipe, 90) == pytest.approx(0.5)
