@@ -1,7 +1,7 @@
 """Processor time of a live session, 40 ms of sound in and out, against a minimal FastAPI echo of the same JSON events.
 
 The peer decodes and encodes JSON and nothing else. Ours reads the sound, hands it to an engine through a whole session,
-and, in JSON, resamples it from 24 to 16 kHz and back.
+and, in JSON, resamples it from 24 to 16 kHz and back. Beside both, what the loop and the kernel take for copying bytes.
 """
 
 import base64
@@ -20,6 +20,7 @@ OURS = (
     "--limits-audio-burst-s", "1e9",
 )  # fmt: skip
 PEER = ("-m", "tests.benchmarks.server_peer", "PORT")
+FLOOR = ("-m", "tests.benchmarks.server_floor", "PORT")
 SOUND = os.urandom(round(FRAME * 24_000) * 2)  # pcm16
 EVENT = {"type": "input_audio_buffer.append", "audio": base64.b64encode(SOUND).decode()}
 PUSH_TO_TALK = {
@@ -44,12 +45,13 @@ def json_echo(port: int) -> Plan:
 
 
 def rows(quick: bool) -> Iterable[Row]:
-    """In turn: the peer, ours in JSON, ours in binary frames."""
+    """In turn: the peer, ours in JSON, ours in binary frames, a loop that only copies them."""
     runs, seconds = (1, 3.0) if quick else (5, 5.0)
-    spent: dict[str, list[float]] = {"peer": [], "json": [], "binary": []}
+    spent: dict[str, list[float]] = {"peer": [], "json": [], "binary": [], "floor": []}
     for _ in range(runs):
         for name, command, plan in (
-            ("peer", PEER, peer_plan), ("json", OURS, json_echo), ("binary", OURS, binary_echo)
+            ("peer", PEER, peer_plan), ("json", OURS, json_echo), ("binary", OURS, binary_echo),
+            ("floor", FLOOR, binary_echo),
         ):  # fmt: skip
             with Serving(*command) as server:
                 measured = run(plan(server.port), CLIENTS, seconds, server.pid)
@@ -61,3 +63,6 @@ def rows(quick: bool) -> Iterable[Row]:
     ):
         ratio = median(theirs / own for theirs, own in zip(spent["peer"], spent[name], strict=True))
         yield Row(work, median(spent[name]), peer, "FastAPI/uvicorn, JSON", "µs", ratio, bar, ratio >= bar, runs)
+    ratio = median(theirs / own for theirs, own in zip(spent["peer"], spent["floor"], strict=True))
+    work = "the same binary frames copied by a bare loop, CPU"
+    yield Row(work, median(spent["floor"]), peer, "FastAPI/uvicorn, JSON", "µs", ratio, None, None, runs)
