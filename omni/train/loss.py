@@ -107,7 +107,7 @@ def loss(model: Omni, probes: Probes, recipe: Recipe, examples: ListLike[Example
     rows = model.batch([example.sequence for example in examples])
     device = rows.ids.device
     vectors, found = perceived(model, probes, recipe, rows, examples)
-    hidden = model.stack(vectors, rows.reach, positions=rows.positions)
+    hidden = model.stack(vectors, rows.reach, positions=placed(rows, examples))
     text, at = flat([e.text for e in examples], hidden)
     chosen = text != IGNORE
     each_id = F.cross_entropy(model.text(hidden[at][chosen]).float(), text[chosen], reduction="none")
@@ -217,6 +217,14 @@ def misread(probes: Probes, tokens: Tensor, table: Tensor, shape: ListLike[int],
             letters[number, int(letter.y * rows), int(letter.x * columns)] = said
     near = torch.cat([F.linear(tokens, F.normalize(table, dim=1)), probes.plain(tokens)], dim=1)
     return F.cross_entropy(near, letters.flatten(), reduction="sum") / CELLS**2
+
+
+def placed(rows: Batch, examples: ListLike[Example]) -> Tensor:
+    """The positions of the examples' tokens: [rows, tokens]."""
+    positions = torch.zeros_like(rows.positions)
+    for row, example in enumerate(examples):
+        positions[row, : len(example.places)] = torch.from_numpy(example.places)
+    return positions
 
 
 def weight_of(example: Example) -> NDArray[np.float32]:

@@ -34,6 +34,7 @@ class Shares:
     seen: float = 0.18  # one of exercises about pictures
     silence: float = 0.04  # nobody speaks: no answer
     read: float = 0.06  # a text is read out, where there are codes
+    slow: float = 0.5  # of typed questions, those whose words stand as far apart as spoken ones
     exercised: float = 0.5  # of spoken conversations, those that are exercises
     speak: float = 0.2  # of the answers whose sound is known, those that are spoken
     earlier: float = 0.4  # of conversations, those that had another before; of those again, and so on
@@ -239,7 +240,7 @@ class Mixture:
             if turn.picture is not None:
                 writing.picture(turn.picture)
             if where is None or (number and random.random() < 0.15):
-                writing.say(turn.question)
+                writing.say(turn.question, slowly=random if random.random() < self.shares.slow else None)
             else:
                 writing.sound(self.taken(where, random, numbers), turn.question)
             self.answered(writing, turn, random)

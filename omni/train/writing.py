@@ -3,6 +3,7 @@
 from collections.abc import Sequence as ListLike
 from dataclasses import dataclass, field
 from itertools import accumulate
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from omni_tokenizers.sequence.parts import Part
 
 IGNORE = -100
 LETTERS = " 'abcdefghijklmnopqrstuvwxyz"
+SLOW = (2.0, 10.0)  # tokens of sound that a word takes, and the silence behind the last one
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Example:
     codes: NDArray[np.int64]  # [tokens, books], the frame to say after each token, or IGNORE
     heard: tuple[Heard, ...]
     seen: tuple[Seen, ...]
+    places: NDArray[np.int64]  # [tokens], the positions that the stack is told
 
 
 def frames_of(pieces: ListLike[str], starts: ListLike[tuple[int, int]], frames: int) -> list[int]:
@@ -83,6 +86,7 @@ class Writing:
     frames: dict[int, NDArray[np.int64]] = field(default_factory=dict)
     spoken: list[Heard] = field(default_factory=list)
     shown: list[Seen] = field(default_factory=list)
+    gaps: dict[int, int] = field(default_factory=dict)  # positions that are left free before a token
     _run: list[int] = field(default_factory=list)  # ids that are not a part yet
     _sounds: list[NDArray[np.int64]] = field(default_factory=list)  # frames that are not a part yet
 
@@ -100,9 +104,16 @@ class Writing:
         """One special token; with `learn` the model has to say it."""
         self._ids([self._vocabulary.special[name]], learn)
 
-    def say(self, text: str, *, learn: bool = False) -> None:
-        """Text; with `learn` the model has to say it."""
-        self._ids(self._vocabulary.encode(text), learn)
+    def say(self, text: str, *, learn: bool = False, slowly: Random | None = None) -> None:
+        """Text; with `learn` the model has to say it; `slowly`, its words stand as far apart as words that are heard.
+
+        What is learned of words that stand beside each other does not hold for words ten tokens apart.
+        """
+        ids = self._vocabulary.encode(text)
+        if slowly is not None:
+            pace = slowly.uniform(*SLOW)
+            self.gaps |= {self.length + n: round(pace * slowly.uniform(0.3, 1.7)) for n in range(len(ids) + 1)}
+        self._ids(ids, learn)
 
     def sound(self, taken: Take, said: str) -> None:
         """What a microphone took, and the words in it, if any."""
@@ -165,6 +176,9 @@ class Writing:
         codes = np.full((self.length, self.books), IGNORE, np.int64)
         for at, frame in self.frames.items():
             codes[at] = frame
+        free = np.zeros(self.length + 1, np.int64)
+        for at, gap in self.gaps.items():
+            free[at] = gap
         return Example(
             self.tokens.encode(self.parts),
             np.array(self.text, np.int64),
@@ -172,6 +186,7 @@ class Writing:
             codes,
             tuple(self.spoken),
             tuple(self.shown),
+            np.arange(self.length) + free[: self.length].cumsum(),
         )
 
     @property

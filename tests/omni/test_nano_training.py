@@ -279,6 +279,35 @@ def test_what_is_said_stands_one_token_before_itself() -> None:
     assert example.heard == (Heard(1, tuple(text().encode("hi")), (LETTERS.index("h"), LETTERS.index("i")), 0),)
 
 
+def test_slowly_the_words_of_a_question_stand_apart_and_those_of_its_answer_do_not() -> None:
+    for random in (None, Random(1)):
+        writing = Writing(tokenizers(text()), 2)
+        writing.special("<|user|>")
+        writing.say("abc", slowly=random)
+        writing.answer("answer", "ab")
+        example = writing.example()
+        steps = np.diff(example.places, prepend=-1)
+        assert len(steps) == len(example.sequence) == 1 + 3 + 1 + 2 + 1
+        if random is None:
+            assert (steps == 1).all()
+        else:
+            assert steps[1:5].min() >= 1
+            assert steps[1:5].mean() > 2
+            assert (steps[[0, 5, 6, 7]] == 1).all()
+
+
+def test_the_stack_is_told_where_words_stand(tmp_path: Path, pool: Path, vocabulary: Text) -> None:
+    reads = training(tmp_path / "run", pool, vocabulary)
+    found = []
+    for random in (None, None, Random(1)):
+        writing = Writing(reads.tokens, 2)
+        writing.special(USER)
+        writing.say("What is the capital of France?", slowly=random)
+        writing.answer("answer", "Paris.")
+        found.append(float(loss(reads.model, reads.probes, TINY, [writing.example()]).text.detach()))
+    assert found[0] == found[1] != found[2]
+
+
 def test_a_word_is_heard_after_its_last_piece() -> None:
     special = text().special
     more, end = special[MORE], special[END]
