@@ -24,7 +24,7 @@ from omni_server.session.session import Session
 from omni_server.session.word_times import WordTimes
 from omni_server.settings import Settings
 from omni_server.transport import pages
-from omni_server.transport.connection import Connection
+from omni_server.transport.connection import LONGEST_BODY, Connection
 from omni_server.transport.gateway import Denied, Gateway, Pass, offered_subprotocols, too_full
 from omni_server.transport.journal import Journal
 from omni_server.transport.parking import Parking
@@ -159,6 +159,8 @@ class Server:
 
     async def _request(self, connection: ServerConnection, request: Request) -> Response | None:
         path = request.path.partition("?")[0]
+        if request.method == "POST":
+            return self._posted(path, request, cast(Connection, connection))
         if not self.gateway.serves(path) and path not in self._also:
             return self._page(path, request)
         if "websocket" not in request.headers.get("Upgrade", "").lower():
@@ -167,14 +169,27 @@ class Server:
         try:
             passed = await self.gateway.admit(here, request)
         except Denied as denied:
-            self.metrics.refused.labels(denied.reason).inc()
-            log.info("not let in: %s", denied, extra={"address": connection.remote_address, "status": denied.status})
-            return denied.response()
+            return self._denied(denied, connection)
         if here.transport.is_closing():  # it hung up while the session was opened
             await passed.give_back()
         else:
             self._passes[here] = passed
         return None
+
+    def _posted(self, path: str, request: Request, connection: Connection) -> Response:
+        if not self.gateway.mints(path):
+            return pages.answer(405, b"Nothing can be posted to this address.\n", extra={"Allow": "GET"})
+        if connection.posted is None:
+            return pages.refused(413, "too_long", f"the body is longer than {LONGEST_BODY:,} bytes")
+        try:
+            return self.gateway.mint(request, connection.posted)
+        except Denied as denied:
+            return self._denied(denied, connection)
+
+    def _denied(self, denied: Denied, connection: ServerConnection) -> Response:
+        self.metrics.refused.labels(denied.reason).inc()
+        log.info("not let in: %s", denied, extra={"address": connection.remote_address, "status": denied.status})
+        return denied.response()
 
     def _subprotocol(self, connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
         assert connection.request is not None

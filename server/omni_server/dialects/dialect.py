@@ -4,9 +4,9 @@
 `session.handle`, in order; every frame of `dialect.write(event)` goes out, for each event of `session.events()`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from omni_server.session.commands import Command
 from omni_server.session.events import Event
@@ -16,9 +16,11 @@ from omni_server.session.setup import Setup
 class NotServed(ValueError):
     """This request cannot become a session of this dialect; the connection is answered with the status instead."""
 
-    def __init__(self, message: str, status: int = 400) -> None:
+    def __init__(self, message: str, status: int = 400, *, code: str = "not_served", param: str | None = None) -> None:
         super().__init__(message)
         self.status = status  # of HTTP
+        self.code = code
+        self.param = param  # the field that is wrong
 
 
 @dataclass(frozen=True)
@@ -70,4 +72,32 @@ class Wire(Protocol):
 
     def open(self, query: Mapping[str, str], limits: WireLimits) -> Dialect:
         """A connection begins; raises `NotServed`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a client secret is wanted for."""
+
+    seconds: float  # that it is good
+    open: Callable[[Mapping[str, str], WireLimits], Dialect]  # a connection that brings it
+    shown: Mapping[str, Any]  # the session, as whoever asks for the secret is told
+
+
+@runtime_checkable
+class Minting(Protocol):
+    """A wire for which client secrets can be asked for with a POST at these addresses."""
+
+    @property
+    def name(self) -> str:
+        """For logs and metrics."""
+        ...
+
+    @property
+    def mints(self) -> Sequence[str]:
+        """The addresses."""
+        ...
+
+    def wish(self, body: bytes, limits: WireLimits) -> Wish:
+        """What the body of the request asks for; raises `NotServed`."""
         ...

@@ -35,14 +35,14 @@ class Keyring:
             if name in names:
                 raise ValueError(f"there are two keys of the name {name!r}")
             names.append(name)
-            hashes.append(_hash(key))
+            hashes.append(hashed(key))
         return cls(tuple(names), tuple(hashes))
 
     def who(self, key: str | None) -> str | None:
         """The name of a key; None when it opens nothing. Takes as long for a wrong one as for a right one."""
         if not self._hashes:
             return "anybody"
-        given, found = _hash(key or ""), None
+        given, found = hashed(key or ""), None
         for name, known in zip(self.names, self._hashes, strict=True):
             if hmac.compare_digest(given, known):
                 found = name
@@ -84,5 +84,6 @@ def presented(authorization: str | None, subprotocols: Sequence[str]) -> str | N
     return None
 
 
-def _hash(key: str) -> bytes:
+def hashed(key: str) -> bytes:
+    """As keys are kept: who reads the memory of a server finds none."""
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()

@@ -6,6 +6,7 @@ by frame, and from the first frame that looks wrong on everything does, so that 
 """
 
 import asyncio
+import re
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -27,6 +28,9 @@ RSV, MASKED, LENGTH = 0x70, 0x80, 0x7F
 CONTROL = 0x08  # set in the opcodes of control frames
 KIND = 0x07  # of an opcode; above 2 there is none
 LONGEST_CONTROL = 125  # bytes
+POST = b"POST "
+BODY_BYTES = re.compile(rb"\r\nContent-Length:[ \t]*(\d{1,9})[ \t]*(?=\r\n|$)", re.IGNORECASE)
+LONGEST_HEAD, LONGEST_BODY = 16 << 10, 1 << 20  # bytes of a POST
 
 
 class SlowReader(ConnectionError):
@@ -45,6 +49,8 @@ class Connection(ServerConnection):
         self.came = self.went = 0  # messages
         self.came_bytes = self.went_bytes = 0
         self.cut = False  # by us, without a closing handshake
+        self.posted: bytes | None = b""  # the body of a POST; None: it is too long
+        self._begins = True  # the library has seen nothing of the request
         # Who takes a message at once, while nothing waits before it; what it leaves for later goes into the inbox.
         self.prompt: Callable[[Message], Message | Rest | None] | None = None
         self._inbox: deque[tuple[Message | Rest, int]] = deque()  # with their bytes
@@ -77,7 +83,12 @@ class Connection(ServerConnection):
         if self.protocol.state is not State.OPEN:
             if self.request is not None:
                 self._past = False  # outside of the open state the library must see everything
-            super().data_received(self._with_rest(data))
+                data = self._with_rest(data)
+            elif self._begins:
+                data = self._head_of(data)
+                self._begins = not data
+            if data:
+                super().data_received(data)
         elif not self._past:
             super().data_received(data)
         else:
@@ -88,6 +99,37 @@ class Connection(ServerConnection):
                     return
                 data = self._with_rest(data)
             self._split(data)
+
+    def _head_of(self, data: bytes) -> bytes:
+        """What the library is to see of a request: of a POST the head alone, when all has come, since it wants no body.
+
+        Empty while something is lacking. What is no POST goes to the library as it is.
+        """
+        if self._lacking > 0:
+            self._lacking -= len(data)
+            if self._lacking > 0:
+                self._parts.append(data)
+                return b""
+        data = self._with_rest(data)
+        if not data.startswith(POST[: len(data)]):
+            return data
+        head, whole, body = data.partition(b"\r\n\r\n")
+        if not whole:
+            if len(head) <= LONGEST_HEAD:
+                self._parts.append(data)
+                return b""
+            return data
+        said = BODY_BYTES.search(head)
+        size = int(said[1]) if said else 0
+        if size > LONGEST_BODY:
+            self.posted = None
+        elif len(body) < size:
+            self._parts.append(data)
+            self._lacking = size - len(body)
+            return b""
+        else:
+            self.posted = body[:size]
+        return BODY_BYTES.sub(b"\r\nContent-Length: 0", head, count=1) + whole
 
     def _with_rest(self, data: bytes) -> bytes:
         if not self._parts:

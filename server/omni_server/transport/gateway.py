@@ -12,15 +12,16 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from omni.engine.protocol import Closed, Full, Refused
-from omni_server.dialects.dialect import Dialect, NotServed, Wire, WireLimits
+from omni_server.dialects.dialect import Dialect, Minting, NotServed, Wire, WireLimits
 from omni_server.limits import keys, origins
-from omni_server.limits.admission import Admission, Ticket, TooMany
+from omni_server.limits.admission import RETRY_S, Admission, Ticket, TooMany
+from omni_server.limits.client_secrets import ClientSecret, ClientSecrets, Opens, TooManySecrets
 from omni_server.limits.keys import Keyring
 from omni_server.session.session import Session
 from omni_server.settings import Settings
 from omni_server.transport.connection import Connection
 from omni_server.transport.journal import Lost
-from omni_server.transport.pages import refused
+from omni_server.transport.pages import refused, said
 from omni_server.transport.parking import NoSuchSession, Parking, Slip
 from omni_server.transport.talk import TRY_AGAIN, Talk
 
@@ -53,15 +54,18 @@ class Pass:
 class Denied(Exception):
     """The answer is no."""
 
-    def __init__(self, status: int, reason: str, message: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self, status: int, reason: str, message: str, retry_after: float | None = None, param: str | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.reason = reason
         self.retry_after = retry_after
+        self.param = param
 
     def response(self) -> Response:
         """As HTTP."""
-        return refused(self.status, self.reason, str(self), self.retry_after)
+        return refused(self.status, self.reason, str(self), self.retry_after, self.param)
 
 
 class Gateway:
@@ -79,8 +83,10 @@ class Gateway:
         self.draining = False
         self.admission = Admission(settings.limits)
         self.keyring = keyring
+        self.secrets = ClientSecrets()
         self._settings = settings
         self._wires = {path: wire for wire in wires for path in wire.paths}
+        self._mints = {path: wire for wire in wires if isinstance(wire, Minting) for path in wire.mints}
         self._parking = parking
         self._open_session = open_session
         self._limits = limits
@@ -88,6 +94,24 @@ class Gateway:
     def serves(self, path: str) -> bool:
         """Whether a websocket is offered there."""
         return path in self._wires
+
+    def mints(self, path: str) -> bool:
+        """Whether client secrets are made there."""
+        return path in self._mints
+
+    def mint(self, request: Request, body: bytes) -> Response:
+        """A client secret for whoever brings a key; raises `Denied`."""
+        self._check_origin(request)
+        who = self.known(request, ())
+        wire = self._mints[urlsplit(request.path).path]
+        try:
+            wish = wire.wish(body, self._limits)
+            value, made = self.secrets.make(who, wire.name, wish.seconds, wish.open)
+        except NotServed as no:
+            raise Denied(no.status, no.code, str(no), param=no.param) from None
+        except TooManySecrets as many:
+            raise Denied(429, "client_secrets", str(many), RETRY_S) from None
+        return said(200, {"value": value, "expires_at": int(made.expires_at), "session": wish.shown})
 
     def known(self, request: Request, offered: Sequence[str]) -> str:
         """The name of the key that a request brings; raises `Denied`."""
@@ -101,16 +125,11 @@ class Gateway:
         url = urlsplit(request.path)
         wire = self._wires.get(url.path)
         offered = offered_subprotocols(request)
-        origin = request.headers.get("Origin")
-        settings = self._settings
-        if not origins.allowed(
-            origin, request.headers.get("Host"), settings.limits.origins,
-            secret=bool(self.keyring), encrypted=settings.tls.certificate is not None,
-        ):  # fmt: skip
-            raise Denied(403, "origin", f"pages from {origin} may not connect: --limits-origins names those that may")
-        who = self.known(request, offered)
+        self._check_origin(request)
+        secret = self._secret(request, offered, wire)
+        who = self.known(request, offered) if secret is None else secret.who
         if self.draining:
-            raise Denied(503, "restarting", "the server is about to stop", retry_after=settings.socket.drain_s)
+            raise Denied(503, "restarting", "the server is about to stop", retry_after=self._settings.socket.drain_s)
         address = connection.remote_address
         try:
             ticket = self.admission.enter(who, address[0] if isinstance(address, tuple) else "local")
@@ -120,13 +139,29 @@ class Gateway:
         try:
             query = {name: values[-1] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
             if wire is not None:
-                await self._inside(passed, wire, query, browser=origin is not None)
+                open_dialect = wire.open if secret is None else secret.opens
+                await self._inside(passed, wire, open_dialect, query, browser="Origin" in request.headers)
         except BaseException:
             await asyncio.shield(passed.give_back())
             raise
         return passed
 
-    async def _inside(self, passed: Pass, wire: Wire, query: Mapping[str, str], *, browser: bool) -> None:
+    def _check_origin(self, request: Request) -> None:
+        origin, settings = request.headers.get("Origin"), self._settings
+        if not origins.allowed(
+            origin, request.headers.get("Host"), settings.limits.origins,
+            secret=bool(self.keyring), encrypted=settings.tls.certificate is not None,
+        ):  # fmt: skip
+            raise Denied(403, "origin", f"pages from {origin} may not connect: --limits-origins names those that may")
+
+    def _secret(self, request: Request, offered: Sequence[str], wire: Wire | None) -> ClientSecret | None:
+        """The client secret that a request brings, if it is one and good here."""
+        secret = self.secrets.find(keys.presented(request.headers.get("Authorization"), offered))
+        return secret if secret is not None and wire is not None and secret.wire == wire.name else None
+
+    async def _inside(
+        self, passed: Pass, wire: Wire, open_dialect: Opens, query: Mapping[str, str], *, browser: bool
+    ) -> None:
         resume = query.get("resume")
         if resume is not None and self._settings.resume.grace_s == 0:
             raise Denied(400, "resume", "this server does not resume sessions")
@@ -148,10 +183,10 @@ class Gateway:
         passed.wire = wire
         passed.resumable = resume is not None
         try:
-            passed.dialect = wire.open(query, self._limits)
+            passed.dialect = open_dialect(query, self._limits)
             passed.session = await self._open_session(passed.dialect)
         except NotServed as no:
-            raise Denied(no.status, "not_served", str(no)) from None
+            raise Denied(no.status, no.code, str(no)) from None
         except Refused as no:
             raise Denied(400, "refused", str(no)) from None
         except Full as full:

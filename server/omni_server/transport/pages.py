@@ -92,10 +92,14 @@ def said(status: int, about: Mapping[str, Any]) -> Response:
     return answer(status, (json.dumps(about, ensure_ascii=False) + "\n").encode(), "application/json")
 
 
-def refused(status: int, code: str, message: str, retry_after: float | None = None) -> Response:
+def refused(
+    status: int, code: str, message: str, retry_after: float | None = None, param: str | None = None
+) -> Response:
     """An error as clients of OpenAI's HTTP know it, with the time after which to come again."""
     kind = "invalid_request_error" if status < 500 else "server_error"
     body: dict[str, Any] = {"error": {"type": kind, "code": code, "message": message}}
+    if param is not None:
+        body["error"]["param"] = param
     if retry_after is not None:
         body["error"]["retry_after"] = retry_after
     extra = {} if retry_after is None else {"Retry-After": str(max(1, round(retry_after)))}

@@ -3,13 +3,14 @@
 import json
 import secrets
 from collections.abc import Mapping
+from functools import partial
 from itertools import count
 from typing import Any
 
-from omni_server.dialects.dialect import NotServed, WireLimits
-from omni_server.dialects.realtime.fields import Wrong, missing
+from omni_server.dialects.dialect import NotServed, WireLimits, Wish
+from omni_server.dialects.realtime.fields import Wrong, choice, missing, record, text, whole
 from omni_server.dialects.realtime.reading import READERS
-from omni_server.dialects.realtime.session_object import changed, first_session, setup_of
+from omni_server.dialects.realtime.session_object import changed, first_session, setup_of, shown
 from omni_server.dialects.realtime.sound import Format
 from omni_server.dialects.realtime.writing import frames, pieces
 from omni_server.session.commands import Command, Configure, Reject
@@ -17,6 +18,7 @@ from omni_server.session.events import AudioDelta, Event, ResponseCreated, Respo
 from omni_server.session.setup import Setup
 
 LONGEST_REF = 512  # characters of a client's event_id
+SECRET_S = (10, 600, 7200)  # s that a client secret is good: at least, where nothing is said, at most
 
 
 def _no_constant(name: str) -> float:
@@ -109,22 +111,46 @@ class RealtimeDialect:
 
 
 class RealtimeWire:
-    """`GET /v1/realtime?model=NAME`, or `?intent=transcription`."""
+    """`GET /v1/realtime?model=NAME`, or `?intent=transcription`; `POST /v1/realtime/client_secrets`."""
 
     name = "realtime"
     paths = ("/v1/realtime", "/realtime")
+    mints = ("/v1/realtime/client_secrets", "/realtime/client_secrets")
     subprotocols = ("realtime",)
 
     def __init__(self, longest_session_s: float = 3_600) -> None:
         self._longest = longest_session_s
 
-    def open(self, query: Mapping[str, str], limits: WireLimits) -> RealtimeDialect:
-        """A connection begins."""
+    def open(
+        self, query: Mapping[str, str], limits: WireLimits, begins: Mapping[str, Any] | None = None
+    ) -> RealtimeDialect:
+        """A connection begins, with the session as it was left or as `begins` changes it."""
         if query.get("call_id"):
             raise NotServed("there are no calls to attach to: connect without call_id")
         intent = query.get("intent", "")
         if intent not in ("", "transcription", "conversation"):
             raise NotServed(f"intent is {intent[:40]!r}: it is transcription, or left out")
         kind = "transcription" if intent == "transcription" else "realtime"
-        model = query.get("model", "")[:256] or "omni"
-        return RealtimeDialect(first_session(model, kind, self._longest), limits)
+        model = (begins or {}).get("model") or query.get("model", "")[:256] or "omni"
+        session = first_session(model, kind, self._longest)
+        return RealtimeDialect(session if begins is None else changed(session, begins, limits), limits)
+
+    def wish(self, body: bytes, limits: WireLimits) -> Wish:
+        """A client secret's life, and the session that it opens."""
+        try:
+            asked = record(STRICT.decode(body.decode()) if body.strip() else {}, "body")
+            least, usual, most = SECRET_S
+            expires = record(asked.get("expires_after") or {}, "expires_after")
+            choice(expires.get("anchor") or "created_at", "expires_after.anchor", ("created_at",))
+            seconds = expires.get("seconds")
+            seconds = usual if seconds is None else whole(seconds, "expires_after.seconds", least, most)
+            begins = {"type": "realtime"} if asked.get("session") is None else record(asked["session"], "session")
+            if begins.get("model") is not None:
+                text(begins["model"], "session.model", 256)
+            dialect = self.open({}, limits, begins)
+        except Wrong as wrong:
+            raise NotServed(str(wrong), code=wrong.code, param=wrong.param) from None
+        except (ValueError, RecursionError) as wrong:
+            raise NotServed(f"the body is not JSON: {str(wrong)[:200]}", code="invalid_json") from None
+        session = shown(dialect.setup.wire, f"sess_{secrets.token_hex(8)}")
+        return Wish(seconds, partial(self.open, begins=begins), session)
