@@ -51,8 +51,9 @@ the stems of sound and pictures learn by themselves: to write down what is heard
 and to tell shapes, colors, and the letters of signs. Muon for matrices, AdamW for the rest, a level learning rate and
 a fall at the end.
 
-Not done: self-supervised warm-up of the audio and image stems (theirs is supervised, since everything here is made with
-its words), and overlapping voices as turns of their own (they are heard as noise).
+Left out, since it did not help: a warm-up of the stems without labels
+([measured](../../docs/nano/training.md#without-labels)). Not done: overlapping voices as turns of their own (they are
+heard as noise).
 
 To go on: `omni train nano` ([docs/nano/training.md](../../docs/nano/training.md)).
 """
