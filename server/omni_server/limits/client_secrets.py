@@ -9,7 +9,7 @@ from omni_server.dialects.dialect import Dialect, WireLimits
 from omni_server.limits.keys import hashed
 
 PREFIX = "ek_"  # what a client secret begins with, by which a log or a scanner knows it
-MOST = 10_000  # that are good at a time, of one key
+MOST = 1_000  # that are good at a time, of one key: each keeps the session that it was asked for
 Opens = Callable[[Mapping[str, str], WireLimits], Dialect]
 
 

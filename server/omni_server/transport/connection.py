@@ -30,7 +30,7 @@ KIND = 0x07  # of an opcode; above 2 there is none
 LONGEST_CONTROL = 125  # bytes
 POST = b"POST "
 BODY_BYTES = re.compile(rb"\r\nContent-Length:[ \t]*(\d{1,9})[ \t]*(?=\r\n|$)", re.IGNORECASE)
-LONGEST_HEAD, LONGEST_BODY = 16 << 10, 1 << 20  # bytes of a POST
+LONGEST_HEAD, LONGEST_BODY = 16 << 10, 256 << 10  # bytes of a POST
 
 
 class SlowReader(ConnectionError):
