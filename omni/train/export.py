@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 from omni.bundle import Bundle
 from omni.train.checkpoint import STATE
@@ -25,6 +26,20 @@ def bundle_of(folder: Path, codec: Any = None) -> Bundle:
         about = json.loads(opened.metadata()["about"])
         built.load_state_dict({name: opened.get_tensor(f"model.{name}") for name in built.state_dict()})
     return Bundle(built.eval(), tokens, codec, description(recipe, about))
+
+
+def blended(bundle: Bundle, start: Path, share: float) -> Bundle:
+    """So much of what was trained and the rest of what it began with, weight by weight.
+
+    Two ends of one training are noisy in different ways, and their mean is better than either.
+    """
+    before = load_file(start / "model.safetensors")
+    model = copy.deepcopy(bundle.model)
+    with torch.no_grad():
+        for name, weight in model.state_dict().items():
+            weight.lerp_(before[name].to(weight), 1 - share)
+    with_hash = json.loads((start / "config.json").read_text()).get("recipe_hash")
+    return Bundle(model, bundle.tokens, bundle.codec, {**bundle.about, "blend": share, "blended_with": with_hash})
 
 
 def description(recipe: Recipe, about: Mapping[str, Any]) -> dict[str, Any]:

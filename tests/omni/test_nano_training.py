@@ -15,7 +15,7 @@ import torch
 
 from omni.bundle import Bundle
 from omni.script import CALL, END, MORE, USER
-from omni.train.export import bundle_of, ship
+from omni.train.export import blended, bundle_of, ship
 from omni.train.loss import Probes, loss, misread, written
 from omni.train.mixing import Take
 from omni.train.muon import orthogonal
@@ -219,6 +219,27 @@ def test_a_training_can_begin_with_the_weights_that_were_shipped(tmp_path: Path,
     goes_on = Training(TINY, tmp_path / "again", pool, start=tmp_path / "shipped")
     assert (goes_on.standing.step, goes_on.standing.began) == (2, 1)
     assert all(torch.equal(t, again.model.state_dict()[name]) for name, t in goes_on.model.state_dict().items())
+
+
+def test_a_blend_is_so_much_of_the_end_and_the_rest_of_the_beginning(
+    tmp_path: Path, pool: Path, vocabulary: Text
+) -> None:
+    trained = training(tmp_path / "run", pool, vocabulary)
+    trained.run(1)
+    ship(bundle_of(tmp_path / "run"), tmp_path / "shipped")
+    again = Training(TINY, tmp_path / "again", pool, start=tmp_path / "shipped")
+    begin = {name: t.clone() for name, t in again.model.state_dict().items()}
+    again.run(4)
+    end = bundle_of(tmp_path / "again")
+    half = blended(end, tmp_path / "shipped", 0.5)
+    for name, mixed in half.model.state_dict().items():
+        assert torch.allclose(mixed, (begin[name] + end.model.state_dict()[name]) / 2, atol=1e-6)
+    for share, whole in ((1.0, end.model.state_dict()), (0.0, begin)):
+        found = blended(end, tmp_path / "shipped", share).model.state_dict()
+        assert all(torch.equal(t, whole[name]) for name, t in found.items())
+    ship(half, tmp_path / "half")
+    about = Bundle.load(tmp_path / "half").about
+    assert (about["blend"], about["blended_with"]) == (0.5, Bundle.load(tmp_path / "shipped").about["recipe_hash"])
 
 
 def test_on_weights_that_were_shipped_the_probes_learn_first(tmp_path: Path, pool: Path, vocabulary: Text) -> None:

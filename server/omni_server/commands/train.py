@@ -60,6 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--export", type=Path, metavar="FOLDER", help="write the model there in half precision at the end"
     )
+    parser.add_argument(
+        "--blend",
+        type=float,
+        metavar="SHARE",
+        help="export so much of what was trained, 0 to 1, and the rest of the bundle that it began with (--start)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,13 +74,18 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from omni.nano.codec.codec import SHIPPED, NanoCodec
-    from omni.train.export import bundle_of, ship
+    from omni.train.export import blended, bundle_of, ship
     from omni.train.plots import plot_losses
     from omni.train.pool import Kind, make_pool
     from omni.train.recipe import Recipe
     from omni.train.sayings import make_sayings
     from omni.train.training import Training, codec_at
 
+    if args.blend is not None and (args.start is None or args.export is None or not 0 <= args.blend <= 1):
+        raise ValueError(
+            f"--blend {args.blend:g} needs --start and --export, and is a share from 0 to 1: "
+            "so much of what was trained, the rest of the bundle that it began with"
+        )
     spoken: dict[Kind, int] = {"espeak": args.dialogues, "recorded": args.recorded, "exercises": args.exercises}
     made = make_pool(args.pool, spoken, args.processes)
     for _ in tqdm(made, desc="speaking", unit="shard"):
@@ -108,6 +119,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"losses: {plot_losses(args.folder)}")
     if args.export is not None:
         bundle = bundle_of(args.folder, codec_at(codec))
+        if args.blend is not None:
+            bundle = blended(bundle, args.start, args.blend)
         ship(bundle, args.export)
         print(json.dumps({"export": str(args.export), **{k: bundle.about[k] for k in ("step", "recipe_hash")}}))
     return 0
