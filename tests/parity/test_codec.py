@@ -26,6 +26,12 @@ def published_sound(model, codes):
         return model.decode(audio_codes=books)[0].numpy().reshape(-1)
 
 
+def at_a_tie(model, clip, frame, codes):
+    """Whether so little noise that only rounding is as small makes the published model give these codes too."""
+    nudged = (clip + np.float32(3e-5) * noise(len(clip), seed) for seed in range(32))
+    return any(np.array_equal(published_codes(model, clip)[frame], codes) for clip in nudged)
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -40,15 +46,14 @@ def published_sound(model, codes):
 def test_codes_and_sound_are_those_of_the_published_model_in_one_go(make, tmp_path):
     published = saved(make(), tmp_path)
     codec = load_codec(tmp_path)
-    same = total = 0
     for samples in LENGTHS:
         clip = noise(samples, samples)
         ours, theirs = codec.encode(clip), published_codes(published, clip)
         assert ours.shape == theirs.shape
-        same, total = same + int((ours == theirs).sum()), total + ours.size
+        for frame in np.flatnonzero((ours != theirs).any(axis=1)):
+            assert at_a_tie(published, clip, frame, ours[frame])
         sound = published_sound(published, ours)
         np.testing.assert_allclose(codec.decode(ours), sound, atol=3e-6 * np.abs(sound).max())
-    assert same / total > 0.999  # rounding may turn over a code near a tie, never more
 
 
 @pytest.mark.parametrize("ratios", [(2, 4, 8, 8), (2, 3, 5)])

@@ -44,10 +44,14 @@ def run(args: argparse.Namespace) -> int:
     from omni.train.plots import plot_marks
     from omni.train.voicing import voice_rows
     from omni_server.compare.machine import about_this_machine
+    from omni_tokenizers.optional import need
 
     folder = args.weights or nano.WEIGHTS
     codec = NanoCodec.load(args.codec) if args.codec else None
     bundle = bundle_of(folder, codec) if (folder / "recipe.json").exists() else Bundle.load(folder)
+    if bundle.speaks:  # said before minutes of questions, not behind them
+        for package in ("pocketsphinx", "pystoi", "pesq"):
+            need(package, extra="scores", use="examining nano's voice")
     marks = mark(bundle, args.split, args.count)
     marks.rows.extend(native_and_pipeline(bundle, args.split, args.count))
     marks.rows.extend(voice_rows(bundle, args.split, min(args.count, VOICED)))
