@@ -1,6 +1,7 @@
 """What the engine is told when the conversation is changed behind its back, and what is left of a cut answer."""
 
 import asyncio
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -262,7 +263,8 @@ def test_playback_counts_gaps_and_believes_the_client() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate_in", "rate_out"), [(24_000, 16_000), (16_000, 24_000), (8_000, 16_000), (44_100, 16_000)]
+    ("rate_in", "rate_out"),
+    [(24_000, 16_000), (16_000, 24_000), (8_000, 16_000), (44_100, 16_000), (15_999, 16_000), (16_000, 47_999)],
 )
 def test_a_resampler_of_low_latency_keeps_a_tone_whatever_the_pieces(rate_in: int, rate_out: int) -> None:
     rng = np.random.default_rng(rate_in)
@@ -280,6 +282,18 @@ def test_a_resampler_of_low_latency_keeps_a_tone_whatever_the_pieces(rate_in: in
     assert len(found) == rate_out
     edge = rate_out // 100
     assert np.abs(found - wave(rate_out))[edge:-edge].max() < 1e-3
+
+
+@pytest.mark.parametrize(("rate_in", "rate_out"), [(4_001, 16_000), (191_999, 16_000), (24_000, 191_999)])
+def test_no_two_rates_take_much_memory(rate_in: int, rate_out: int) -> None:
+    tracemalloc.start()
+    try:
+        resampler = LowLatency(rate_in, rate_out)
+        made = len(resampler.push(silence(0.1, rate_in))) + len(resampler.finish())
+        assert made == round(round(0.1 * rate_in) * rate_out / rate_in)
+        assert tracemalloc.get_traced_memory()[1] < 40 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_sound_above_the_lower_rate_does_not_fold_into_what_is_heard() -> None:
