@@ -35,6 +35,7 @@ class Question:
     about: str = ""  # for a person: the voice, the noise, the words
     end: float = 0.0  # s of the last turn's sound after which nobody speaks
     pause: tuple[float, float] | None = None  # s, a silence inside the sentence
+    skill: str = ""  # that the last turn asks for
 
 
 @dataclass(frozen=True)

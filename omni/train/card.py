@@ -3,11 +3,10 @@
 How it came to this is written by people: the section `## History` of a card that is there stays.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from omni.bundle import Bundle
-from omni.train.marking import Row, shown
+from omni.train.marking import Marks, shown
 
 HISTORY = "\n## History\n"
 CARD = """# nano
@@ -24,9 +23,8 @@ one synthetic voice of its codec, and marks where a turn ends.
 
 ## Limits, first of all
 
-- It learned from synthetic voices (espeak-ng, and recorded ones of flite and festival) and a closed world of some
-  hundred words. It does not understand people, other languages or other topics, and an answer that
-  sounds sure may be wrong.
+- It learned from synthetic voices (espeak-ng, and recorded ones of flite) and a closed world of some hundred words.
+  It does not understand people, other languages or other topics, and an answer that sounds sure may be wrong.
 - {state}
 - Choices were made on losses and on a development split with voices of its own. Where a test result did lead to one,
   the history below says so.
@@ -36,14 +34,20 @@ one synthetic voice of its codec, and marks where a turn ends.
 
 ## Results
 
-`omni eval nano`, {count} questions a measure, all held out: voices, combinations, pictures and kinds of noise.
+`omni eval nano`, {count} questions a measure. Voices, combinations, pictures and kinds of noise are held out. What
+belongs to a closed list (facts, small talk, the four ways to ask for the time) is known from training: only the voice
+is new.
 
 {table}
+
+By skill, what was answered rightly:
+
+{skills}
 
 ## Recipe
 
 Dialogues are drawn from templates of fifteen skills, spoken by espeak-ng (variants by five accents, rate, pitch and
-range at random) and by recorded voices of flite and festival, in rooms and over narrow lines; noise, other voices,
+range at random) and by recorded voices of flite, in rooms and over narrow lines; noise, other voices,
 another microphone, tempo and vocal tract are added in the log-Mel domain at every step. One mixture of transcription,
 answers in text to speech, text and pictures, answers in speech, reading out, calls of tools, silence, exercises that
 go beyond what is asked, typed and spoken, and the turn's end after every token of sound. Before that, and beside it,
@@ -59,9 +63,9 @@ To go on: `omni train nano` ([docs/nano/training.md](../../docs/nano/training.md
 """
 
 
-def write_card(bundle: Bundle, rows: Sequence[Row], count: int, folder: Path, file: Path) -> None:
+def write_card(bundle: Bundle, marks: Marks, count: int, folder: Path, file: Path) -> None:
     """The card of the bundle in `folder`, from the marks of its examination."""
-    about = bundle.about
+    about, rows = bundle.about, marks.rows
     missed = [row.measure for row in rows if row.value is not None and not row.holds]
     state = (
         "Every bar that was measured holds."
@@ -74,6 +78,8 @@ def write_card(bundle: Bundle, rows: Sequence[Row], count: int, folder: Path, fi
         around = "" if row.interval is None else " … ".join(shown(edge, row.bar) for edge in row.interval)
         held = "holds" if row.holds else "missed" if row.value is not None else ""
         lines.append(f"| {row.measure} | {value} | {row.n} | {around} | {shown(row.bar, row.bar)} | {held} |")
+    head, *skills = [f"| {' | '.join(cells)} |" for cells in marks.by_skill()]
+    ruled = [head, f"|{' --- |' * head.count(' | ')} --- |", *skills]
     size = sum(part.stat().st_size for part in folder.rglob("*") if part.is_file())
     text = CARD.format(
         weights=sum(p.numel() for p in bundle.model.parameters()) / 1e6,
@@ -86,6 +92,7 @@ def write_card(bundle: Bundle, rows: Sequence[Row], count: int, folder: Path, fi
         state=state,
         count=count,
         table="\n".join(lines),
+        skills="\n".join(ruled),
     )
     before = file.read_text() if file.exists() else ""
     by_hand = before[before.index(HISTORY) :] if HISTORY in before else ""

@@ -172,8 +172,8 @@ def _about(random: Random, scene: Scene, figure: Figure) -> tuple[str, str]:
 
 # How often each is drawn, relative to the others; some of them are skills as they are.
 TYPED: dict[Skill, float] = {
-    arithmetic: 2.0, partial(arithmetic, most=40): 2.0, partial(arithmetic, most=99, factor=12): 3.0, line: 0.7,
-    difference: 2.0, partial(difference, most=99): 1.0, comparison: 2.0, partial(clock, latest=11): 2.0, hours: 3.0,
+    arithmetic: 1.0, partial(arithmetic, most=40): 2.0, partial(arithmetic, most=99, factor=12): 5.0, line: 0.7,
+    difference: 1.5, partial(difference, most=99): 2.5, comparison: 2.0, partial(clock, latest=11): 2.0, hours: 3.0,
     counting: 0.7, partial(counting, first=40, longest=9): 0.7, repeat: 0.7, partial(repeat, longest=8): 1.0,
     spelling: 3.0, letter: 3.0, letters: 3.0, spelled: 1.5, skills.capital: 0.7, capital: 1.0,
     skills.opposite: 0.7, opposite: 1.0, follow_up: 1.5,

@@ -21,6 +21,7 @@ from omni_tokenizers.sequence import Audio, Image
 from omni_tokenizers.sequence.parts import Part, TextPart
 
 BEFORE, AFTER = 0.1, 0.2  # s of silence around a question
+DRAWS = 4  # for each question, at most, until one comes that was not asked yet
 LISTENED = 1.0  # s of silence behind a sentence whose end has to be found
 Draw = Callable[[Random, Split], Question]
 
@@ -30,6 +31,7 @@ class Measure:
     """One line of the table."""
 
     name: str
+    short: str
     kind: str  # how it is marked: exact, words, call, silence, turn
     bar: float
     draw: Draw
@@ -76,7 +78,8 @@ def asked(
         turns.append(Asked(tuple(parts), turn.answer, call=call))
     tools = tuple(declared(name, TOOLS[name]["parameters"]) for name in dialogue.tools)
     words = " / ".join(turn.question for turn in dialogue.turns)
-    return Question(tuple(turns), tools, f"{speaker.name if speaker else 'typed'}: {words}")
+    about = f"{speaker.name if speaker else 'typed'}: {words}"
+    return Question(tuple(turns), tools, about, skill=dialogue.skill)
 
 
 def plain(random: Random, split: Split) -> Dialogue:
@@ -110,7 +113,7 @@ def transcribed(random: Random, split: Split) -> Question:
             break
     speaker, text = voice_of(random, split), dialogue.turns[0].question
     turn = Asked((Audio(spoken(text, speaker), RATE),), text, how="transcribe")
-    return Question((turn,), (), f"{speaker.name}: {text}")
+    return Question((turn,), (), f"{speaker.name}: {text}", skill=dialogue.skill)
 
 
 def typed(random: Random, split: Split) -> Question:
@@ -135,7 +138,8 @@ def later(random: Random, split: Split) -> Question:
     speaker = voice_of(random, split)
     three = [asked(plain(random, split), speaker) for _ in range(3)]
     about = " / ".join(question.about.partition(": ")[2] for question in three)
-    return Question(tuple(turn for question in three for turn in question.turns), (), f"{speaker.name}: {about}")
+    turns = tuple(turn for question in three for turn in question.turns)
+    return Question(turns, (), f"{speaker.name}: {about}", skill=three[-1].skill)
 
 
 def called(random: Random, split: Split) -> Question:
@@ -149,17 +153,18 @@ def called(random: Random, split: Split) -> Question:
     question = asked(dialogue, speaker)
     others = tuple(declared(n, TOOLS[n]["parameters"]) for n in dialogue.tools if n != call.name)
     turn = Asked(question.turns[0].parts, UNKNOWN, call="")
-    return Question((turn,), others, question.about + " (not declared)")
+    return Question((turn,), others, question.about + " (not declared)", skill=question.skill)
 
 
 def silent(random: Random, split: Split) -> Question:
     """Noise, and nobody who speaks."""
-    numbers = np.random.default_rng(random.getrandbits(64))
+    seed = random.getrandbits(64)
+    numbers = np.random.default_rng(seed)
     samples = int(random.uniform(0.6, 3.0) * RATE)
     sound = noise(numbers, samples, split) * np.float32(10 ** random.uniform(-3, -0.9))
     if random.random() < 0.1:
         sound = np.zeros(samples, np.float32)
-    return Question((Asked((Audio(np.clip(sound, -1, 1), RATE),), ""),), (), "noise")
+    return Question((Asked((Audio(np.clip(sound, -1, 1), RATE),), ""),), (), f"noise {seed:016x}")
 
 
 def ended(random: Random, split: Split) -> Question:
@@ -182,20 +187,30 @@ def ended(random: Random, split: Split) -> Question:
 
 
 MEASURES = (
-    Measure("spoken questions, held-out espeak voices", "exact", 0.95, spoken_espeak),
-    Measure("spoken questions, a recorded voice never trained on", "exact", 0.80, spoken_recorded),
-    Measure("spoken questions, 10 dB of a held-out noise", "exact", 0.85, spoken_noisy),
-    Measure("transcription, word errors, held-out voices", "words", 0.04, transcribed),
-    Measure("typed questions", "exact", 0.98, typed),
-    Measure("questions about a picture, spoken and typed", "exact", 0.95, seen),
-    Measure("follow-up questions", "exact", 0.90, followed),
-    Measure("spoken questions behind two others, the same voices", "exact", 0.95, later),
-    Measure("tool called rightly, or not at all", "call", 0.95, called),
-    Measure("non-speech answered by silence", "silence", 0.99, silent),
-    Measure("turn end within 160 ms", "turn", 0.90, ended),
+    Measure("spoken questions, held-out espeak voices", "spoken", "exact", 0.95, spoken_espeak),
+    Measure("spoken questions, a recorded voice never trained on", "recorded", "exact", 0.80, spoken_recorded),
+    Measure("spoken questions, 10 dB of a held-out noise", "noise", "exact", 0.85, spoken_noisy),
+    Measure("transcription, word errors, held-out voices", "transcribed", "words", 0.04, transcribed),
+    Measure("typed questions", "typed", "exact", 0.98, typed),
+    Measure("questions about a picture, spoken and typed", "pictures", "exact", 0.95, seen),
+    Measure("follow-up questions", "follow-ups", "exact", 0.90, followed),
+    Measure("spoken questions behind two others, the same voices", "third", "exact", 0.95, later),
+    Measure("tool called rightly, or not at all", "tools", "call", 0.95, called),
+    Measure("non-speech answered by silence", "silence", "silence", 0.99, silent),
+    Measure("turn end within 160 ms", "turn end", "turn", 0.90, ended),
 )
 
 
 def questions(measure: Measure, split: Split, count: int) -> list[Question]:
-    """So many questions of a measure: the same ones for ever."""
-    return [measure.draw(Random(f"exam {split} {measure.name} {number}"), split) for number in range(count)]
+    """So many questions of a measure, the same ones for ever; none twice, unless there are no more."""
+    drawn = (measure.draw(Random(f"exam {split} {measure.name} {number}"), split) for number in range(DRAWS * count))
+    found: dict[str, Question] = {}
+    again: list[Question] = []
+    for question in drawn:
+        if question.about in found:
+            again.append(question)
+        else:
+            found[question.about] = question
+        if len(found) == count:
+            break
+    return [*found.values(), *again][:count]

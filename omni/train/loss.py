@@ -77,15 +77,16 @@ class Loss:
         return Loss(**values)
 
     def means(self) -> dict[str, float]:
-        """Means for the log."""
-        return {
-            "text": float(self.text) / max(1, self.texts),
-            "turn": float(self.turn) / max(1, self.turns),
-            "codes": float(self.codes) / max(1, self.frames),
-            "heard": float(self.heard) / max(1, self.sounds),
-            "spelled": float(self.spelled) / max(1, self.letters),
-            "seen": float(self.seen) / max(1, self.pictures),
+        """Means for the log, of what there was to say."""
+        sums = {
+            "text": (self.text, self.texts),
+            "turn": (self.turn, self.turns),
+            "codes": (self.codes, self.frames),
+            "heard": (self.heard, self.sounds),
+            "spelled": (self.spelled, self.letters),
+            "seen": (self.seen, self.pictures),
         }
+        return {name: float(of) / count for name, (of, count) in sums.items() if count}
 
 
 def counted(examples: ListLike[Example]) -> Loss:

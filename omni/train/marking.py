@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -35,6 +36,17 @@ class Row:
     holds: bool
 
 
+@dataclass(frozen=True)
+class Part:
+    """How one skill fared under one condition."""
+
+    skill: str
+    condition: str
+    right: int
+    n: int
+    interval: tuple[float, float]
+
+
 @dataclass
 class Failure:
     """One question that was answered wrongly, for a person to look at."""
@@ -46,9 +58,10 @@ class Failure:
 
 @dataclass
 class Marks:
-    """The table and the failures."""
+    """The table, the same by skill, and the failures."""
 
     rows: list[Row] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
     def as_text(self) -> str:
@@ -59,11 +72,23 @@ class Marks:
             low_high = "" if row.interval is None else " … ".join(shown(edge, row.bar) for edge in row.interval)
             held = "holds" if row.holds else "not measured" if row.value is None else "missed"
             lines.append(f"{row.measure:<58}{value:>9}{row.n:>7}   {low_high:<16}{shown(row.bar, row.bar):>7}  {held}")
+        if self.parts:
+            lines.append("")
+            lines.extend(f"{cells[0]:<20}" + "".join(f"{cell:>13}" for cell in cells[1:]) for cells in self.by_skill())
         return "\n".join(lines)
 
+    def by_skill(self) -> list[list[str]]:
+        """How many were right of how many: a line for each skill, a column for each condition that has several."""
+        counts = Counter(part.condition for part in self.parts)
+        columns = [condition for condition, skills in counts.items() if skills > 1]
+        told = {(part.skill, part.condition): f"{part.right} of {part.n}" for part in self.parts}
+        skills = sorted({part.skill for part in self.parts if part.condition in columns})
+        return [["skill", *columns], *([skill, *(told.get((skill, c), "") for c in columns)] for skill in skills)]
+
     def as_json(self, about: Mapping[str, str]) -> str:
-        """The table as JSON, with what it was made on."""
-        return json.dumps({**about, "rows": [asdict(row) for row in self.rows]}, indent=1, ensure_ascii=False)
+        """The table as JSON, with what it was made on, and the same by skill."""
+        found = {**about, "rows": [asdict(row) for row in self.rows], "skills": [asdict(part) for part in self.parts]}
+        return json.dumps(found, indent=1, ensure_ascii=False)
 
 
 def shown(value: float, bar: float) -> str:
@@ -103,6 +128,8 @@ def right(question: Question, answers: Sequence[Answer]) -> bool:
 
 def mark(bundle: Bundle, split: Split, count: int, measures: Sequence[Measure] = MEASURES) -> Marks:
     """Examine a model with so many questions a measure."""
+    if count < 1:
+        raise ValueError(f"an examination of {count} questions a measure says nothing: give 1 or more")
     marks = Marks()
     for measure in measures:
         try:
@@ -117,6 +144,10 @@ def mark(bundle: Bundle, split: Split, count: int, measures: Sequence[Measure] =
         answers = ask(bundle, asked)
         wrong = [Failure(measure.name, q, a[-1].text) for q, a in zip(asked, answers, strict=True) if not right(q, a)]
         marks.failures.extend(wrong)
+        missed = Counter(failure.question.skill for failure in wrong)
+        for skill, n in Counter(question.skill for question in asked if question.skill).items():
+            of = n - missed[skill]
+            marks.parts.append(Part(skill, measure.short, of, n, wilson(of, n)))
         if measure.kind == "words":
             errors = [word_errors(a[-1].text, q.turns[-1].expected) for q, a in zip(asked, answers, strict=True)]
             n = sum(total for _, total in errors)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omni.script import RESULT, USER, How, declared
-from omni.train.dialogue import TOOLS, Dialogue, Split, Turn
+from omni.train.dialogue import TOOLS, Dialogue, Split, Turn, split_of
 from omni.train.drills import SEEN, TYPED, exercise, sign
 from omni.train.mixing import Take, decades, fitted, scaled, take
 from omni.train.pool import Frames, Shard, Utterance
@@ -30,13 +30,13 @@ class Shares:
 
     transcribe: float = 0.08
     typed: float = 0.06
-    drilled: float = 0.18  # a conversation of exercises
+    drilled: float = 0.22  # a conversation of exercises
     seen: float = 0.18  # one of exercises about pictures
     silence: float = 0.04  # nobody speaks: no answer
-    read: float = 0.06  # a text is read out, where there are codes
+    read: float = 0.04  # a text is read out, where there are codes
     slow: float = 0.5  # of typed questions, those whose words stand as far apart as spoken ones
     exercised: float = 0.5  # of spoken conversations, those that are exercises
-    speak: float = 0.2  # of the answers whose sound is known, those that are spoken
+    speak: float = 0.12  # of the answers whose sound is known, those that are spoken
     earlier: float = 0.4  # of conversations, those that had another before; of those again, and so on
     paused: float = 0.4  # of what is transcribed, sentences with a pause inside: the turn is not over there
     recorded: float = 0.25  # of utterances that are transcribed or answered, those of recorded voices
@@ -61,16 +61,18 @@ class Mixture:
     _said: dict[str, list[Where]] = field(default_factory=dict, init=False)
     _all: dict[bool, list[Spoken]] = field(default_factory=lambda: {True: [], False: []}, init=False)  # recorded?
     _exercises: dict[bool, list[Spoken]] = field(default_factory=lambda: {True: [], False: []}, init=False)
-    _answered: dict[bool, list[Spoken]] = field(default_factory=lambda: {True: [], False: []}, init=False)
+    _answered: dict[str, dict[bool, list[Spoken]]] = field(default_factory=dict, init=False)  # by skill
 
     def __post_init__(self) -> None:
         for number, shard in enumerate(self.pool):
             for dialogue, utterances in shard.dialogues:
                 recorded = not utterances[0].voice.startswith("espeak")
                 self._all[recorded].append((number, dialogue, utterances))
-                if dialogue.skill != "words":
-                    answered = self._exercises if shard.kind == "exercises" else self._answered
-                    answered[recorded].append((number, dialogue, utterances))
+                if shard.kind == "exercises":
+                    self._exercises[recorded].append((number, dialogue, utterances))
+                elif dialogue.skill != "words":
+                    of_skill = self._answered.setdefault(dialogue.skill, {True: [], False: []})
+                    of_skill[recorded].append((number, dialogue, utterances))
                 for utterance in utterances:
                     if utterance.pause is not None:
                         self._paused.append((number, utterance))
@@ -78,7 +80,7 @@ class Mixture:
         if self.sayings is not None:
             self._texts = list(self.sayings.where)
             self._frames = list(accumulate(saying.frames for saying in self.sayings.where.values()))
-        if not any(self._answered.values()):
+        if not self._answered:
             raise ValueError(f"the pool has no dialogue of the split {self.split!r}: make one with omni train nano")
 
     def heard(self, seed: str, hard: float) -> Example:
@@ -128,7 +130,11 @@ class Mixture:
         return self.conversation(dialogue, spoken, random, numbers)
 
     def spoken(self, random: Random) -> tuple[Dialogue, list[Where | None]]:
-        """A dialogue whose questions somebody in the pool said: an exercise, or one of the skills, new or stored."""
+        """A dialogue whose questions somebody in the pool said: an exercise, or one of the skills, new or stored.
+
+        What a skill with many questions draws anew nobody has said: a stored one of the same skill takes its place, or
+        the strings and sums that are hardest would be heard least.
+        """
         if any(self._exercises.values()) and random.random() < self.shares.exercised:
             shard, dialogue, utterances = self.chosen(self._exercises, random)
             return dialogue, [(shard, utterance) for utterance in utterances]
@@ -137,7 +143,8 @@ class Mixture:
             dialogue = draw_dialogue(random, self.split, skill)
             if all(turn.question in self._said for turn in dialogue.turns):
                 return dialogue, [self.voiced(turn.question, random) for turn in dialogue.turns]
-        shard, dialogue, utterances = self.chosen(self._answered, random)
+        stored = self._answered.get(dialogue.skill) or random.choice(list(self._answered.values()))
+        shard, dialogue, utterances = self.chosen(stored, random)
         return dialogue, [(shard, utterance) for utterance in utterances]
 
     def chosen(self, among: dict[bool, list[Spoken]], random: Random) -> Spoken:
@@ -268,11 +275,14 @@ class Mixture:
         return np.where(single, numbers.integers(self.entries, size=codes.shape), found)
 
     def offered(self, dialogue: Dialogue, random: Random) -> tuple[list[str], tuple[Turn, ...]]:
-        """The tools that are declared, and the turns that follow from that: without its tool, a thing is not known."""
-        call = dialogue.turns[0].call
-        if call is not None and random.random() < 0.25:
+        """The tools that are declared, and the turns that follow from that: without its tool, a thing is not known.
+
+        But for what the exam asks without a tool.
+        """
+        call, question = dialogue.turns[0].call, dialogue.turns[0].question
+        if call is not None and split_of(question) == self.split and random.random() < 0.25:
             others = [name for name in dialogue.tools if name != call.name]
-            return others, (Turn(dialogue.turns[0].question, UNKNOWN),)
+            return others, (Turn(question, UNKNOWN),)
         if call is None and dialogue.skill != "unknown" and random.random() < 0.08:
             return sorted(random.sample(list(TOOLS), random.randint(1, 3))), dialogue.turns
         return list(dialogue.tools), dialogue.turns

@@ -21,7 +21,7 @@ def _pyplot() -> Any:
 def plot_losses(folder: Path) -> Path:
     """The losses of a training's log as losses.png beside it."""
     plt = _pyplot()
-    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    lines = logged(folder)
     figure, axes = plt.subplots(1, len(LOSSES), figsize=(4 * len(LOSSES), 3), layout="constrained")
     for axis, name in zip(axes, LOSSES, strict=True):
         axis.plot([line["step"] for line in lines if name in line], [line[name] for line in lines if name in line])
@@ -32,17 +32,27 @@ def plot_losses(folder: Path) -> Path:
     return file
 
 
+def logged(folder: Path) -> list[dict[str, float]]:
+    """The lines of a training's log. What it did again after it was cut off counts, not what was lost."""
+    lines: list[dict[str, float]] = []
+    for line in map(json.loads, (folder / "log.jsonl").read_text().splitlines()):
+        while lines and lines[-1]["step"] >= line["step"]:
+            lines.pop()
+        lines.append(line)
+    return lines
+
+
 def plot_marks(marks: Marks, file: Path) -> Path:
-    """The table with intervals and bars."""
+    """The shares of the table with intervals and bars; what is no share, as PESQ, is not among them."""
     plt = _pyplot()
-    rows = [row for row in marks.rows if row.value is not None][::-1]
+    rows = [row for row in marks.rows if row.value is not None and row.bar <= 1][::-1]
     figure, axis = plt.subplots(figsize=(9, 0.45 * len(rows) + 1), layout="constrained")
     for place, row in enumerate(rows):
         low, high = row.interval or (row.value, row.value)
         axis.plot([low, high], [place, place], color="tab:green" if row.holds else "tab:red", linewidth=3)
         axis.plot(row.value, place, "o", color="black")
         axis.plot(row.bar, place, "|", color="tab:blue", markersize=16)
-    axis.set(yticks=range(len(rows)), yticklabels=[row.measure for row in rows], xlim=(-0.02, 1.02))
+    axis.set(yticks=range(len(rows)), yticklabels=[row.measure for row in rows], xlim=(-0.02, None))
     axis.set_xlabel("share, its 95 % interval, and the bar (blue)")
     figure.savefig(file, dpi=100)
     plt.close(figure)

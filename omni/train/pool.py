@@ -25,7 +25,7 @@ from omni.train.noises import noise
 from omni.train.pictures import Figure, Scene
 from omni.train.rooms import in_a_place
 from omni.train.skills import NOUNS, WORDS, draw_dialogue, sentence
-from omni.train.speakers import RATE, Sound, Speaker, espeak_speaker, recorded_speaker, say
+from omni.train.speakers import RATE, Sound, Speaker, espeak_speaker, recorded_speaker, require_recorded, say
 from omni.train.words import QUALITIES, SMALL_WORDS, VERBS, in_words
 from omni_tokenizers.audio import LogMel
 
@@ -118,11 +118,10 @@ def heard(text: str, speaker: Speaker, random: np.random.Generator, first: int) 
 
 def make_shard(folder: Path, split: Split, number: int, dialogues: int, kind: Kind) -> Path:
     """Speak so many dialogues and write them: `split-kind-number.safetensors`, `.jsonl`. Nothing if it is there."""
-    name = f"{split}-{kind}-{number:04d}"
-    done = folder / f"{name}.jsonl"
+    done = written(folder, split, kind, number)
     if done.exists():
         return done
-    seed = f"nano {VERSION} {name}"
+    seed = f"nano {VERSION} {done.stem}"
     random = Random(seed)
     numbers = np.random.default_rng([*seed.encode()])
     pieces: list[Frames] = []
@@ -140,11 +139,16 @@ def make_shard(folder: Path, split: Split, number: int, dialogues: int, kind: Ki
             at += len(frames)
         lines.append(json.dumps({"dialogue": asdict(dialogue), "utterances": [asdict(u) for u in utterances]}))
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({"frames": np.concatenate(pieces)}, folder / f"{name}.safetensors")
+    save_file({"frames": np.concatenate(pieces)}, done.with_suffix(".safetensors"))
     beside = done.with_suffix(".new")
     beside.write_text("\n".join(lines) + "\n")
     beside.replace(done)  # last: a shard whose lines are there is whole
     return done
+
+
+def written(folder: Path, split: Split, kind: Kind, number: int) -> Path:
+    """Where the lines of a shard are when it is whole."""
+    return folder / f"{split}-{kind}-{number:04d}.jsonl"
 
 
 def make_noises(folder: Path, split: Split, pieces: int) -> Path:
@@ -176,10 +180,12 @@ def make_pool(folder: Path, dialogues: Mapping[Kind, int], processes: int = 1) -
     The noises come first, then each shard as it is done.
     """
     keep_version(folder)
-    yield make_noises(folder, "train", max(20, sum(dialogues.values()) // DIALOGUES_A_NOISE))
     work: list[tuple[Path, Split, int, int, Kind]] = [
         (folder, "train", n, SHARD, kind) for kind, count in dialogues.items() for n in range(-(-count // SHARD))
     ]
+    if any(kind != "espeak" and not written(folder, "train", kind, n).exists() for _, _, n, _, kind in work):
+        require_recorded()  # said before an hour of other voices, not behind it
+    yield make_noises(folder, "train", max(20, sum(dialogues.values()) // DIALOGUES_A_NOISE))
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         yield from pool.imap_unordered(_make, work)
 

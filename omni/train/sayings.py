@@ -1,5 +1,6 @@
 """What nano says in its own voice, as codes: spoken and encoded once, and kept beside the pool."""
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -74,8 +75,19 @@ def starts(text: str) -> list[tuple[int, int]]:
 
 
 def make_sayings(folder: Path, codec: NanoCodec, count: int) -> Iterator[str]:
-    """Speak and encode so many answers; each text as it is done. Nothing if the file is there."""
+    """Speak and encode so many answers; each text as it is done. Nothing if they are there.
+
+    Answers in the codes of another codec would be learned as well, and be noise in this one.
+    """
+    made = json.dumps({"codec": fingerprint(codec), "answers": count})
     if (folder / FILE).exists():
+        with safe_open(folder / FILE, framework="np") as file:
+            found = file.metadata().get("made", "an earlier version")
+        if found != made:
+            raise ValueError(
+                f"{folder / FILE} was made by {found}, and what is wanted is {made}: "
+                "remove it, name another --pool, or give the --codec and --sayings that it was made with"
+            )
         return
     pieces: list[Codes] = []
     where: dict[str, tuple[int, int, list[tuple[int, int]]]] = {}
@@ -88,8 +100,16 @@ def make_sayings(folder: Path, codec: NanoCodec, count: int) -> Iterator[str]:
         yield text
     folder.mkdir(parents=True, exist_ok=True)
     beside = folder / f"{FILE}.new"
-    save_file({"codes": np.concatenate(pieces)}, beside, {"where": json.dumps(where)})
+    save_file({"codes": np.concatenate(pieces)}, beside, {"where": json.dumps(where), "made": made})
     beside.replace(folder / FILE)
+
+
+def fingerprint(codec: NanoCodec) -> str:
+    """A hash of a codec's weights."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(codec.net.state_dict().items()):
+        digest.update(name.encode() + weight.half().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def read_sayings(folder: Path) -> Sayings | None:

@@ -4,9 +4,11 @@ espeak-ng gives many speakers of one kind (formant synthesis); flite and festiva
 people, cut up and put together. A family of espeak variants ("klatt", "klatt2" …) is one speaker for the split.
 """
 
+import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Literal
@@ -23,7 +25,7 @@ Sound = NDArray[np.float32]
 RATE = 16_000  # Hz, what the model hears
 TAKES = 120  # s, the longest that another program may take for one batch of sentences
 
-# Recorded voices and what speaks with them. The test voice is never trained on: issue and card quote it by name.
+# Recorded voices. Those of festival speak where they are installed. The test voice is never trained on.
 RECORDED: dict[str, tuple[Literal["flite", "festival"], Split]] = {
     "kal": ("flite", "train"),
     "kal16": ("flite", "train"),
@@ -33,9 +35,10 @@ RECORDED: dict[str, tuple[Literal["flite", "festival"], Split]] = {
     "cmu_us_slt_arctic_hts": ("festival", "train"),
     "awb": ("flite", "test"),
 }
+FESTIVAL = Path("/usr/share/festival/voices")  # each in a folder of its name, by language
 
 
-class NotInstalled(RuntimeError):
+class NotInstalled(OSError):
     """A program that speaks is not on this machine."""
 
 
@@ -81,8 +84,22 @@ def espeak_speaker(random: Random, split: Split) -> Speaker:
 
 def recorded_speaker(random: Random, split: Split) -> Speaker:
     """A random recorded voice of the split, bent far, since there are few of them."""
-    voice = random.choice([name for name, (program, of) in RECORDED.items() if of == split and program == "flite"])
+    voice = random.choice([name for name, (_, of) in RECORDED.items() if of == split and installed(name)])
     return Speaker(RECORDED[voice][0], voice, bend=random.uniform(0.82, 1.22) if split == "train" else 1.0)
+
+
+@cache
+def installed(voice: str) -> bool:
+    """Whether a recorded voice can be used: what flite is without is said when it is asked to speak."""
+    if RECORDED[voice][0] == "flite":
+        return True
+    return shutil.which("text2wave") is not None and any(FESTIVAL.glob(f"*/{voice}"))
+
+
+def require_recorded() -> None:
+    """Raise `NotInstalled` where no recorded voice can speak."""
+    if shutil.which("flite") is None:
+        raise NotInstalled("flite is not installed: leave recorded voices out, or install it")
 
 
 def say(text: str, speaker: Speaker) -> Sound:

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from omni.train.asking import Answer, Asked, Question, ask, over
 from omni.train.card import write_card
-from omni.train.exam import MEASURES, Measure, noisy
+from omni.train.exam import MEASURES, Measure, noisy, questions
 from omni.train.failures import write_failures
-from omni.train.marking import Failure, Marks, Row, mark, right, word_errors
-from omni.train.plots import plot_losses, plot_marks
+from omni.train.marking import Failure, Marks, Part, Row, mark, right, word_errors
+from omni.train.plots import logged, plot_losses, plot_marks
 from omni.wilson import wilson
 from omni_tokenizers.sequence import Audio, Frames, Image
 from omni_tokenizers.sequence.parts import TextPart
@@ -98,9 +98,33 @@ def test_a_whole_examination_marks_every_measure() -> None:
     marks = mark(random_bundle(longest=2048), "dev", 1, measures)
     names = [row.measure for row in marks.rows]
     assert [m.name for m in measures] == [name for name in names if name != "false ends at pauses inside a sentence"]
-    told = json.loads(marks.as_json({"date": "2026-01-01"}))["rows"]
-    assert {"measure", "value", "n", "interval", "bar", "holds"} == set(told[0])
+    told = json.loads(marks.as_json({"date": "2026-01-01"}))
+    assert {"measure", "value", "n", "interval", "bar", "holds"} == set(told["rows"][0])
+    assert {"skill", "condition", "right", "n", "interval"} == set(told["skills"][0])
     assert all(name in marks.as_text() for name in names)
+
+
+def test_what_is_asked_is_counted_by_skill() -> None:
+    [typed] = [m for m in MEASURES if m.short == "typed"]
+    marks = mark(random_bundle(longest=2048), "dev", 12, (typed,))
+    assert sum(part.n for part in marks.parts) == 12
+    assert sum(part.right for part in marks.parts) == round(12 * (marks.rows[0].value or 0))
+    head, *lines = marks.by_skill()
+    assert head == ["skill", "typed"]
+    assert [line[0] for line in lines] == sorted({q.skill for q in questions(typed, "dev", 12)})
+    assert f"{lines[0][0]:<20}" in marks.as_text()
+
+
+def test_no_question_is_asked_twice() -> None:
+    [typed] = [m for m in MEASURES if m.short == "typed"]
+    asked = [question.about for question in questions(typed, "test", 150)]
+    assert len(set(asked)) == len(asked) == 150
+    assert asked[:40] == [question.about for question in questions(typed, "test", 40)]
+
+
+def test_an_examination_without_questions_is_refused() -> None:
+    with pytest.raises(ValueError, match="0 questions a measure says nothing"):
+        mark(random_bundle(), "dev", 0)
 
 
 def test_failures_are_written_with_their_sounds_and_pictures(tmp_path: Path) -> None:
@@ -116,10 +140,13 @@ def test_a_card_has_new_numbers_and_keeps_its_history(tmp_path: Path) -> None:
     bundle = random_bundle()
     bundle.about = {"recipe_hash": "abc", "pool": 2, "shards": 1, "step": 7, "recipe": {"batch": 8}}
     file = tmp_path / "CARD.md"
-    write_card(bundle, [Row("questions", 0.5, 10, (0.2, 0.8), 0.9, False)], 10, tmp_path, file)
+    skills = [Part("sums", "typed", 3, 4, (0.3, 0.9)), Part("clock", "typed", 1, 6, (0.0, 0.5))]
+    marks = Marks([Row("questions", 0.5, 10, (0.2, 0.8), 0.9, False)], skills)
+    write_card(bundle, marks, 10, tmp_path, file)
+    assert "| skill | typed |\n| --- | --- |\n| clock | 1 of 6 |\n| sums | 3 of 4 |\n" in file.read_text()
     assert "| questions | 50.0 % | 10 | 20.0 % … 80.0 % | 90.0 % | missed |" in file.read_text()
     file.write_text(file.read_text() + "\n## History\n\nIt was hard.\n")
-    write_card(bundle, [Row("questions", 0.95, 10, None, 0.9, True)], 10, tmp_path, file)
+    write_card(bundle, Marks([Row("questions", 0.95, 10, None, 0.9, True)]), 10, tmp_path, file)
     assert "| questions | 95.0 % | 10 |  | 90.0 % | holds |" in file.read_text()
     assert "50.0 %" not in file.read_text()
     assert file.read_text().endswith("\n\n## History\n\nIt was hard.\n")
@@ -132,8 +159,14 @@ def test_plots_are_drawn(tmp_path: Path) -> None:
     assert plot_losses(tmp_path).stat().st_size > 1000
 
 
+def test_of_steps_that_were_done_again_the_later_ones_count(tmp_path: Path) -> None:
+    steps = [(10, 1.0), (20, 0.9), (30, 0.8), (20, 0.7), (30, 0.6)]  # cut off behind 30, with a checkpoint at 10
+    (tmp_path / "log.jsonl").write_text("".join(f'{{"step": {step}, "text": {loss}}}\n' for step, loss in steps))
+    assert [(line["step"], line["text"]) for line in logged(tmp_path)] == [(10, 1.0), (20, 0.7), (30, 0.6)]
+
+
 def test_every_measure_asks_what_its_split_alone_has() -> None:
-    draws = [Measure(m.name, m.kind, m.bar, m.draw) for m in MEASURES if m.kind == "silence"]
+    draws = [Measure(m.name, m.short, m.kind, m.bar, m.draw) for m in MEASURES if m.kind == "silence"]
     asked = draws[0].draw(Random(0), "test")
     assert asked.turns[0].expected == ""
     sound = np.ones(1000, np.float32) * 0.1

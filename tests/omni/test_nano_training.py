@@ -5,6 +5,7 @@ import json
 import math
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -12,16 +13,22 @@ from random import Random
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 
 from omni.bundle import Bundle
+from omni.nano.codec.codec import NanoCodec
 from omni.script import CALL, END, MORE, USER
+from omni.train.dialogue import split_of
 from omni.train.export import blended, bundle_of, ship
 from omni.train.loss import Probes, loss, misread, written
 from omni.train.mixing import Take
+from omni.train.mixture import Mixture
 from omni.train.muon import orthogonal
 from omni.train.pictures import CELLS, Scene
-from omni.train.pool import make_noises, make_shard
+from omni.train.pool import Shard, Utterance, make_noises, make_shard, read_shard, shards
 from omni.train.recipe import Recipe, tokenizers
+from omni.train.sayings import FILE, fingerprint, make_sayings
+from omni.train.skills import SKILLS, UNKNOWN, arithmetic, draw_dialogue, fact, repeat, tool
 from omni.train.training import Training, pace
 from omni.train.writing import IGNORE, LETTERS, Heard, Writing
 from omni_tokenizers import Text
@@ -79,7 +86,7 @@ def test_the_stems_learn_to_hear_and_see_before_the_rest_learns_to_converse(
     learns.run(20, tell=losses.append)
     for what in ("heard", "spelled", "seen"):
         assert losses[-1][what] < 0.8 * losses[0][what]
-    assert {loss["text"] for loss in losses} == {0.0}
+    assert all("text" not in loss for loss in losses)
     now = weights(learns)
     changed = {name for name in now if not torch.equal(now[name], before[name])}
     assert changed
@@ -154,6 +161,41 @@ def test_half_of_what_is_spoken_are_exercises(pool: Path, vocabulary: Text, tmp_
     assert 70 < sum(dialogue in exercises for dialogue, _ in spoken) < 130
     for dialogue, where in spoken:
         assert [w and w[1].text for w in where] == [turn.question for turn in dialogue.turns]
+
+
+def test_a_skill_is_heard_as_often_as_it_is_drawn(vocabulary: Text) -> None:
+    random = Random(0)
+    drawn = [draw_dialogue(random, "train", skill) for skill in SKILLS for _ in range(4)]
+    said = [
+        (dialogue, tuple(Utterance(turn.question, "espeak a", 0, 1, 0, 1, None) for turn in dialogue.turns))
+        for dialogue in drawn
+    ]
+    shard = Shard("espeak", np.zeros((1, 80), np.float16), said)
+    mixture = Mixture(tokenizers(vocabulary), 2, 4, "train", [shard], [np.zeros((1, 80), np.float16)])
+    heard = Counter(mixture.spoken(random)[0].skill.split()[0] for _ in range(1000))
+    for name, skill in {"repeat": repeat, "arithmetic": arithmetic, "fact": fact}.items():
+        assert heard[name] / 1000 == pytest.approx(SKILLS[skill] / sum(SKILLS.values()), abs=0.035)
+
+
+def test_what_the_exam_asks_without_a_tool_is_not_answered_in_training(pool: Path, vocabulary: Text) -> None:
+    mixture = Mixture(tokenizers(vocabulary), 2, 4, "train", [read_shard(next(shards(pool, "train")))], [])
+    random = Random(0)
+    unknown = [
+        turns[0].question
+        for _ in range(400)
+        if (turns := mixture.offered(draw_dialogue(random, "train", tool), random)[1])[0].answer == UNKNOWN
+    ]
+    assert len(unknown) > 40
+    assert {split_of(question) for question in unknown} == {"train"}
+
+
+def test_sayings_of_another_codec_are_refused(tmp_path: Path) -> None:
+    codec = NanoCodec.load()
+    save_file({"codes": np.zeros((1, 12), np.uint8)}, tmp_path / FILE, {"where": "{}", "made": "another"})
+    with pytest.raises(
+        ValueError, match=f'was made by another, and what is wanted is .*{fingerprint(codec)}.*"answers": 3'
+    ):
+        list(make_sayings(tmp_path, codec, 3))
 
 
 def test_stopping_and_going_on_gives_the_weights_of_not_stopping(tmp_path: Path, pool: Path, vocabulary: Text) -> None:
@@ -264,7 +306,7 @@ def test_of_two_steps_one_is_of_the_stems_alone(tmp_path: Path, pool: Path, voca
     learns.run(2, tell=losses.append)
     second = weights(learns)
     assert any("stack" in name for name in second if not torch.equal(second[name], first[name]))
-    assert [loss["text"] > 0 for loss in losses] == [loss["turn"] > 0 for loss in losses] == [False, True]
+    assert ["text" in loss for loss in losses] == ["turn" in loss for loss in losses] == [False, True]
     [line] = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()[1:]]
     assert line["text"] == pytest.approx(losses[1]["text"], abs=1e-4)
 

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--split",
         choices=("dev", "test"),
         default="test",
-        help="dev while something is still being chosen (default: test)",
+        help="dev while something is still being chosen; its recorded voice is one that was trained on (default: test)",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the table as well")
@@ -47,8 +47,11 @@ def run(args: argparse.Namespace) -> int:
     from omni_tokenizers.optional import need
 
     folder = args.weights or nano.WEIGHTS
+    training = (folder / "recipe.json").exists()
+    if args.codec and not training:
+        raise ValueError(f"{folder} is a bundle, which has its codec in it: --codec goes with a training's folder")
     codec = NanoCodec.load(args.codec) if args.codec else None
-    bundle = bundle_of(folder, codec) if (folder / "recipe.json").exists() else Bundle.load(folder)
+    bundle = bundle_of(folder, codec) if training else Bundle.load(folder)
     if bundle.speaks:  # said before minutes of questions, not behind them
         for package in ("pocketsphinx", "pystoi", "pesq"):
             need(package, extra="scores", use="examining nano's voice")
@@ -59,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     if args.plot is not None:
         plot_marks(marks, args.plot)
     if args.card is not None:
-        write_card(bundle, marks.rows, args.count, folder, args.card)
+        write_card(bundle, marks, args.count, folder, args.card)
     if args.failures is not None:
         write_failures(marks.failures, args.failures)
     return 0

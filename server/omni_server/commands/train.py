@@ -79,21 +79,24 @@ def run(args: argparse.Namespace) -> int:
     from omni.train.pool import Kind, make_pool
     from omni.train.recipe import Recipe
     from omni.train.sayings import make_sayings
-    from omni.train.training import Training, codec_at
+    from omni.train.training import Training
 
     if args.blend is not None and (args.start is None or args.export is None or not 0 <= args.blend <= 1):
         raise ValueError(
             f"--blend {args.blend:g} needs --start and --export, and is a share from 0 to 1: "
             "so much of what was trained, the rest of the bundle that it began with"
         )
+    codec_folder = args.codec or (SHIPPED if SHIPPED.is_dir() else None)
+    codec = None if codec_folder is None else NanoCodec.load(codec_folder)
+    if args.start is not None and not (args.start / "config.json").is_file():
+        raise ValueError(f"--start {args.start} is no bundle (no config.json): name a folder that --export wrote")
     spoken: dict[Kind, int] = {"espeak": args.dialogues, "recorded": args.recorded, "exercises": args.exercises}
     made = make_pool(args.pool, spoken, args.processes)
     for _ in tqdm(made, desc="speaking", unit="shard"):
         pass
     torch.set_num_threads(1)
-    codec = args.codec or (SHIPPED if SHIPPED.is_dir() else None)
     if codec is not None:
-        said = make_sayings(args.pool, NanoCodec.load(codec), args.sayings)
+        said = make_sayings(args.pool, codec, args.sayings)
         for _ in tqdm(said, desc="sayings", unit="text"):
             pass
     helpers = args.processes - 1 if args.device == "cpu" else 0
@@ -101,13 +104,15 @@ def run(args: argparse.Namespace) -> int:
     senses = args.senses if args.senses is not None else 0 if args.start else recipe.senses
     recipe = replace(recipe, senses=senses)
     training = Training(
-        recipe, args.folder, args.pool, device=args.device, codec=codec, helpers=helpers, start=args.start
+        recipe, args.folder, args.pool, device=args.device, codec=codec_folder, helpers=helpers, start=args.start
     )
     with tqdm(total=args.steps, initial=training.standing.step, desc="training", unit="step") as bar:
+        last: dict[str, str] = {}  # of steps of the stems alone there is no text to tell of
 
         def tell(means: dict[str, float]) -> None:
             bar.update(1)
-            bar.set_postfix({name: f"{value:.2f}" for name, value in means.items()})
+            last.update({name: f"{value:.2f}" for name, value in means.items()})
+            bar.set_postfix(last)
 
         def stop(_signal: int, _frame: FrameType | None) -> None:
             training.stopping = True
@@ -118,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
     training.crew.close()
     print(f"losses: {plot_losses(args.folder)}")
     if args.export is not None:
-        bundle = bundle_of(args.folder, codec_at(codec))
+        bundle = bundle_of(args.folder, codec)
         if args.blend is not None:
             bundle = blended(bundle, args.start, args.blend)
         ship(bundle, args.export)
