@@ -127,7 +127,8 @@ class Outlet(AsyncIterator[Event]):
         end = isinstance(event, Done) or (isinstance(event, Failed) and origin is not None)
         if not (end or counted or self.room):
             return False
-        if self._begun and (origin is not None or (isinstance(event, Transcript) and event.final)):
+        words = isinstance(event, Transcript) and event.final and event.turn in (None, self._origin)
+        if self._begun and (origin is not None or words):
             if not any(_ends(held, origin) for held in self._held):
                 self._held.append(event)
             return True

@@ -155,6 +155,7 @@ class Transcript:
 
     text: str
     final: bool = False
+    turn: Origin | None = None  # the response to that turn, where it is known; it may be over, the words come anyhow
 
 
 SURE = 0.8  # the probability from which a turn is taken to be over: chosen on nano's development questions

@@ -95,8 +95,9 @@ def unpack(packed: Mapping[str, Any], array: Array | None) -> Any:
     if kind is None:
         raise ValueError(f"{packed['is']!r} is no unit and no event: both sides must run the same version")
     given = {name: packed[name] for name in NAMES[kind] if name in packed}
-    if given.get("origin") is not None:
-        given["origin"] = Origin(*given["origin"])
+    for name in ("origin", "turn"):
+        if given.get(name) is not None:
+            given[name] = Origin(*given[name])
     if "spec" in given:
         given["spec"] = unpack_spec(given["spec"])
     if given.get("usage") is not None:

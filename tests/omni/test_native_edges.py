@@ -8,16 +8,19 @@ import numpy as np
 import pytest
 import torch
 
+from omni.bundle import Bundle
 from omni.engine.handle import WorkerEngine
 from omni.engine.native.pace import AHEAD
 from omni.engine.native.reply import Reply
 from omni.engine.native.session import NativeSession
+from omni.engine.native.tape import Piece, Tape
 from omni.engine.native.voice import Speech
 from omni.engine.protocol import (
     SAMPLE_RATE,
     AudioIn,
     AudioOut,
     Begin,
+    Cancel,
     Configure,
     Discard,
     Done,
@@ -38,6 +41,7 @@ from omni.engine.worker import build
 from omni.model.sampling import Sampler
 from omni.sampling import GREEDY
 from omni.script import ANSWER, CALL, END, RESULT, SYSTEM, USER
+from omni_tokenizers.sequence import Span
 from tests import virtual_time
 from tests.omni.bundles import random_bundle
 from tests.omni.native_talk import engine_of, turn
@@ -399,6 +403,172 @@ def test_a_codec_that_breaks_at_a_first_sound_leaves_nobody_waiting() -> None:
             await asyncio.sleep(0)
         go_on.set()
         assert (await until_end(works, origin(1)))[-1] == Done(origin(1))
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+def test_a_context_that_is_full_to_the_brim_lets_everything_go_for_the_next_answer() -> None:
+    async def main() -> None:
+        engine = engine_of(planted(frames=60, longest=256))
+        full, calm = await engine.open(SessionSpec()), await engine.open(SessionSpec())
+        await full.push(TextIn("x" * 215))
+        assert (await turn(full, 1))[-1] == Done(origin(1), "length")
+        assert full.lane.tape.room <= 2, "the answer was cut in the middle of its speech, and closed"
+        assert (await turn(full, 2))[-1] == Done(origin(2)), "nothing new was said, and it is answered all the same"
+        assert full.lane.tape.length < 100
+        assert (await turn(calm, 1, TextIn("hi")))[-1] == Done(origin(1))
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+def test_a_tape_takes_no_more_than_it_has_room_for() -> None:
+    tape = Tape(torch.zeros(4, 2))
+    tape.put(torch.ones(4, 2))
+    with pytest.raises(Overflow, match="1 more tokens do not fit into the 0"):
+        tape.put(torch.ones(1, 2))
+    with pytest.raises(Overflow, match="do not fit"):
+        tape.wait(Piece(Span("audio", 0, 3), {}))
+    assert (tape.length, len(tape.waiting)) == (4, 0)
+
+
+def test_sound_that_was_dropped_before_it_was_read_is_not_written_over_what_came_after_it() -> None:
+    async def main() -> None:
+        session = await (engine := engine_of(planted(longest=256))).open(SessionSpec(transcribes=False))
+        for unit in speech(5.0):
+            await session.push(unit)
+        await session.push(EndOfTurn(origin(1)))
+        await session.push(Cancel())
+        await turn(session, 2, TextIn("x" * 150))
+        special, byte = engine.bundle.special, engine.bundle.text.encode
+        assert tape_ids(session)[:151] == [special[USER], *byte("x" * 150)]
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+def test_longer_instructions_during_an_answer_make_old_items_go() -> None:
+    async def main() -> None:
+        engine = engine_of(planted(frames=20, longest=256))
+        session, calm = await engine.open(SessionSpec()), await engine.open(SessionSpec())
+        await session.push(TextIn("x" * 200))
+        await session.push(EndOfTurn(origin(1)))
+        await session.push(Configure(SessionSpec(instructions="y" * 110)))
+        with pytest.raises(Refused, match="a turn has room for 108"):  # beside what is to come
+            await session.push(TextIn("z" * 150))
+        assert (await until_end(session, origin(1)))[-1] == Done(origin(1))
+        assert (await turn(session, 2, TextIn("hi")))[-1] == Done(origin(2))
+        special, byte = engine.bundle.special, engine.bundle.text.encode
+        begin = [special[SYSTEM], *byte("y" * 110), special[END], special[USER], *byte("hi")]
+        assert tape_ids(session)[: len(begin)] == begin
+        assert (await turn(calm, 1, TextIn("hi")))[-1] == Done(origin(1))
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("answering", [True, False])
+def test_instructions_that_do_not_fit_beside_the_turn_are_refused_and_nothing_changes(answering: bool) -> None:
+    async def main() -> None:
+        engine = engine_of(planted(longest=256))
+        session = await engine.open(SessionSpec(instructions="Be brief."))
+        if answering:
+            await session.push(EndOfTurn(origin(1)))
+        await session.push(TextIn("x" * 190))
+        with pytest.raises(Refused, match="make them shorter, or end the turn first"):
+            await session.push(Configure(SessionSpec(instructions="y" * 110, speaks=False)))
+        if answering:
+            assert (await until_end(session, origin(1)))[-1] == Done(origin(1))
+        assert session.spec == SessionSpec(instructions="Be brief.")
+        assert (await turn(session, 2))[-1] == Done(origin(2))
+        special, byte = engine.bundle.special, engine.bundle.text.encode
+        begin, ids = [special[SYSTEM], *byte("Be brief."), special[END], special[USER]], tape_ids(session)
+        assert ids[: len(begin)] == begin
+        assert ids.count(byte("x")[0]) == 190
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+def test_what_breaks_in_one_session_ends_it_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        engine = engine_of(planted())
+        ill, calm = await engine.open(SessionSpec()), await engine.open(SessionSpec())
+
+        def broken() -> None:
+            raise RuntimeError("no way")
+
+        monkeypatch.setattr(ill, "chosen", broken)
+        await calm.push(EndOfTurn(origin(1)))
+        failed = (await turn(ill, 1, TextIn("hi")))[-1]
+        assert isinstance(failed, Failed)
+        assert (failed.code, failed.fatal) == ("engine_error", True)
+        assert (await until_end(calm, origin(1)))[-1] == Done(origin(1))
+        await calm.close()
+        alone = await engine.open(SessionSpec())
+        monkeypatch.setattr(alone, "after_tick", broken)
+        assert (await turn(alone, 1, TextIn("hi")))[-1].fatal  # type: ignore[union-attr]
+        after = await engine.open(SessionSpec())
+        assert (await turn(after, 1, TextIn("hi")))[-1] == Done(origin(1)), "whoever was there last"
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+def poisoned_by_a_tilde(bundle: Bundle) -> Bundle:
+    with torch.no_grad():
+        bundle.model.embed.weight[bundle.text.encode("~")[0]] = float("nan")
+    return bundle
+
+
+def test_poison_in_the_next_turn_ends_an_answer_that_is_made_and_still_on_its_way() -> None:
+    async def main() -> None:
+        session = await (engine := engine_of(poisoned_by_a_tilde(planted("c", frames=1, heard="abdeghijkl")))).open(
+            SessionSpec()
+        )
+        await ask(session, origin(1))
+        await asyncio.sleep(0.2)
+        assert session.lane.reply is None
+        assert session.delivery is not None, "its end waits for the words"
+        await session.push(TextIn("~"))
+        failed = (await until_end(session, origin(1)))[-1]
+        assert isinstance(failed, Failed)
+        assert failed.code == "not_finite"
+        assert (await turn(session, 2, TextIn("hi")))[-1] == Done(origin(2))
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+def test_instructions_with_poison_stay_where_they_are_and_are_given_to_nobody_else() -> None:
+    async def main() -> None:
+        engine = engine_of(poisoned_by_a_tilde(planted()))
+        session = await engine.open(SessionSpec(instructions="You are ~ well."))
+        failed = next(e for e in await until_quiet(session, 1) if isinstance(e, Failed))
+        assert "the instructions cannot be read" in failed.message
+        assert not engine.prefixes.kept
+        assert isinstance((await turn(session, 1, TextIn("hi")))[-1], Failed)
+        assert not engine.prefixes.kept
+        await session.push(Configure(SessionSpec(instructions="You are very well.")))
+        assert (await turn(session, 2, TextIn("hi")))[-1] == Done(origin(2))
+        special, byte = engine.bundle.special, engine.bundle.text.encode
+        begin = [special[SYSTEM], *byte("You are very well."), special[END], special[USER], *byte("hi")]
+        assert tape_ids(session)[: len(begin)] == begin
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+def test_instructions_that_were_read_beside_poison_are_read_again() -> None:
+    async def main() -> None:
+        engine = engine_of(poisoned_by_a_tilde(random_bundle(longest=256, tied=False)))
+        session = await engine.open(SessionSpec(instructions="You are very well."))
+        await session.push(TextIn("~"))
+        assert [e.code for e in await until_quiet(session, 1) if isinstance(e, Failed)] == ["not_finite"]
+        (kept,) = engine.prefixes.kept.values()
+        assert engine.stepper.cache.both[:, :, kept.lane.slot, :, : kept.tokens].isfinite().all()
+        assert isinstance((await turn(session, 1, TextIn("hi")))[-1], Done)
         await engine.close()
 
     virtual_time.run(main())

@@ -108,7 +108,9 @@ def test_the_model_is_given_instructions_history_and_transcripts() -> None:
     async def main() -> None:
         async with Talk() as talk:
             events = await talk.turn()
-            assert Transcript("two and two", final=True) in events
+            done = events[-1]
+            assert isinstance(done, Done)
+            assert Transcript("two and two", final=True, turn=done.origin) in events
             assert Transcript("two and") in events
             await talk.turn("And three?")
             assert talk.model.asked[1] == (

@@ -8,7 +8,9 @@ Codes become sound in a second thread (`voice.py`), beside the next step; the fi
 
 import asyncio
 import logging
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,16 +27,19 @@ from omni.engine.native.rehearsal import best_threads, rehearse
 from omni.engine.native.schedule import Schedule
 from omni.engine.native.session import NativeSession
 from omni.engine.native.slots import Slots
-from omni.engine.native.tick import Tick
+from omni.engine.native.tick import Tick, alone
 from omni.engine.native.transcripts import Transcripts
 from omni.engine.native.voice import Voice
-from omni.engine.protocol import SAMPLE_RATE, Closed, Full, SessionSpec
+from omni.engine.protocol import SAMPLE_RATE, Closed, Full, Origin, SessionSpec
 from omni.model.cache import untouched
 
 RETRY = 1.0  # s; nobody knows when a conversation ends, so soon enough to be worth a try
 IDLE = 300.0  # s of silence after which a session's slot goes to somebody who needs one
 ROUNDS = 6  # of the event loop between two ticks: what comes from another process needs so many to have its effect
 PREFIXES = 2  # slots for instructions that sessions share
+HOPELESS = 3  # steps in a row that break, after which no other will do
+# After an error of the device itself every later call in this process fails. Torch before 2.8 has no name for it.
+LOST: Any = getattr(torch, "AcceleratorError", ())
 log = logging.getLogger(__name__)
 
 
@@ -77,6 +82,8 @@ class NativeEngine:
         self.budget = 1 / rate  # s that a step of everybody may take
         self.schedule = Schedule(self.beat)
         self.open_sessions: list[NativeSession] = []
+        self.broken = False  # for good: a worker process ends then, and the next one begins with a new device
+        self._breaks = 0  # of the steps since the last one that went well
         self._ended = False
         self._loop: asyncio.Task[None] | None = None
         self._woken = False
@@ -97,12 +104,14 @@ class NativeEngine:
     @property
     def ready(self) -> bool:
         """Whether a session can be opened now, but for `Full`."""
-        return not self._ended
+        return not (self._ended or self.broken)
 
     async def open(self, spec: SessionSpec) -> NativeSession:
         """Begin a session, or say at once that there is no room."""
         if self._ended:
             raise Closed("the engine is closed")
+        if self.broken:
+            raise Full("the model cannot be run in this process any more", RETRY)
         slot = self.slots.free(range(self.sessions))
         if slot is None:
             slot = await self._release_idle()
@@ -124,7 +133,8 @@ class NativeEngine:
 
         try:
             session = NativeSession(spec, lane, self)
-        except Exception:
+        except Exception as error:
+            self.broken = self.broken or isinstance(error, LOST)
             for unused in given:
                 self.slots.release(unused)
             raise
@@ -162,17 +172,21 @@ class NativeEngine:
             self._nap.reschedule(asyncio.get_running_loop().time())
             self._nap = None
 
-    def transcribe(self, session: NativeSession, upto: int, turn: int) -> None:
-        """Write down the last turn of so many tokens, which ends there on the tape."""
-        self.transcripts.want(session, upto, turn)
+    def transcribe(self, session: NativeSession, upto: int, turn: int, origin: Origin) -> None:
+        """Write down the last turn of so many tokens, which ends there on the tape and got this response."""
+        self.transcripts.want(session, upto, turn, origin)
 
     def writes(self, session: NativeSession) -> bool:
         """Whether a turn of it is still being written down."""
         return self.transcripts.waits(session)
 
-    def moved(self, session: NativeSession, start: int) -> None:
-        """A tape changed from there on."""
-        self.transcripts.moved(session, start)
+    def moves(self, session: NativeSession, start: int) -> None:
+        """A tape is about to change from there on."""
+        self.transcripts.moves(session, start)
+
+    def drop(self, session: NativeSession) -> None:
+        """A session cannot go on: its slot is free."""
+        self._remove(session)
 
     async def forget(self, session: NativeSession) -> None:
         """A session is closed: its slot is free."""
@@ -193,18 +207,22 @@ class NativeEngine:
     async def _run(self) -> None:
         """While there are sessions: a tick whenever somebody has something to do."""
         me = asyncio.current_task()
-        while self._loop is me:  # after the last session has gone, the next one begins a loop of its own
+        while self._loop is me and self.open_sessions:  # the next one begins a loop of its own
             self._woken = False
             try:
                 due, now = self._due(), self.clock.now()
                 if ticked := due is not None and due <= now:
                     self._tick(now)
+                    self._breaks = 0
             except Exception as error:
                 # What breaks here has no owner: nobody knows whose slot is sound, so everybody starts anew.
                 log.exception("a step failed")
+                self._breaks += 1
+                self.broken = self._breaks >= HOPELESS or isinstance(error, LOST)
                 for session in list(self.open_sessions):
                     session.fail("engine_error", f"a step of the model failed: {type(error).__name__}: {error}")
-                    self._remove(session)
+                    with suppress(RuntimeError):  # on a device that is lost, no slot can be wiped
+                        self._remove(session)
                 self._loop = None
                 return
             if ticked:
@@ -212,6 +230,8 @@ class NativeEngine:
                     await asyncio.sleep(0)
             elif not self._woken:
                 await self._sleep(None if due is None else due - now)
+        if self._loop is me:
+            self._loop = None
 
     async def _sleep(self, seconds: float | None) -> None:
         nap = self._nap = asyncio.timeout(None)
@@ -233,8 +253,9 @@ class NativeEngine:
 
     def _due(self) -> float | None:
         """When the next tick is due; None while nobody has anything to do."""
-        for session in self.open_sessions:
-            session.deliver()
+        for session in list(self.open_sessions):
+            with alone(session.lane):
+                session.deliver()
         self.transcripts.begin()
         return self.schedule.due(self.open_sessions, self.transcripts.branches, self.clock.now())
 
@@ -244,8 +265,9 @@ class NativeEngine:
             if not work:
                 return
             self.tick.step(work)
-        for session in self.open_sessions:
-            session.after_tick()
+        for session in list(self.open_sessions):
+            with alone(session.lane):
+                session.after_tick()
         if all(count == 1 for _, count in work):
             self.times.add(len(work), self.clock.now() - now)
 

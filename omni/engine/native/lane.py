@@ -19,8 +19,12 @@ class Owner(Protocol):
         """The reply went on."""
         ...
 
-    def poisoned(self) -> None:
-        """What was read or said has no finite numbers."""
+    def poisoned(self, start: int, /) -> None:
+        """What was read from there on, or said, has no finite numbers."""
+        ...
+
+    def broke(self, error: Exception, /) -> None:
+        """Something of this lane's own went wrong in a tick: it cannot go on."""
         ...
 
 

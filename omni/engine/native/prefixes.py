@@ -18,8 +18,11 @@ class Nobody:
     def chosen(self) -> None:
         """Nothing to choose."""
 
-    def poisoned(self) -> None:
+    def poisoned(self, start: int) -> None:
         """Nothing to poison."""
+
+    def broke(self, error: Exception) -> None:
+        """Nothing to break."""
 
 
 @dataclass

@@ -67,16 +67,20 @@ class Engine(Protocol):
         """There is something to do."""
         ...
 
-    def transcribe(self, session: "NativeSession", upto: int, turn: int) -> None:
-        """Write down the last turn of so many tokens, which ends there on the tape."""
+    def transcribe(self, session: "NativeSession", upto: int, turn: int, origin: Origin) -> None:
+        """Write down the last turn of so many tokens, which ends there on the tape and got this response."""
         ...
 
     def writes(self, session: "NativeSession") -> bool:
         """Whether a turn of it is still being written down."""
         ...
 
-    def moved(self, session: "NativeSession", start: int) -> None:
-        """The tape changed from there on."""
+    def moves(self, session: "NativeSession", start: int) -> None:
+        """The tape is about to change from there on."""
+        ...
+
+    def drop(self, session: "NativeSession") -> None:
+        """It cannot go on."""
         ...
 
     async def forget(self, session: "NativeSession") -> None:
@@ -102,7 +106,7 @@ class NativeSession:
         self.used = engine.clock.now()  # when something came last
         self.read = asyncio.Event()  # the loop has read something
         self.system: tuple[int, ...] | None = None  # the system's part, until it is kept for others
-        self._next_spec: SessionSpec | None = None
+        self._next: tuple[SessionSpec, list[int]] | None = None  # settings that wait, with their system's part
         self._begin()
 
     # The protocol
@@ -177,7 +181,7 @@ class NativeSession:
     def _hear(self, unit: AudioIn | TextIn | ImageIn) -> None:
         tokens, ids = self.turn.weigh(unit)
         tape = self.lane.tape
-        most = int(tape.capacity * (1 - SPARE)) - self._kept() - 4
+        most = self._most(max(self._kept(), len(self._next[1]) if self._next is not None else 0))
         if not isinstance(unit, AudioIn) and tokens > most:
             raise Refused(f"this makes {tokens} tokens and a turn has room for {most}: make it shorter")
         if self.turn.tokens + tokens > most:
@@ -189,6 +193,10 @@ class NativeSession:
         self._take_back()
         self.turn.hear(unit, ids)
         self._place(self.turn)
+
+    def _most(self, system: int) -> int:
+        """Tokens that a turn may have beside so many of the system's part."""
+        return int(self.lane.tape.capacity * (1 - SPARE)) - system - 4
 
     def _kept(self) -> int:
         """Tokens of the system's part."""
@@ -220,23 +228,23 @@ class NativeSession:
     def _discard(self) -> None:
         if self.placed:
             tape = self.lane.tape
+            self._changes(tape.items[-1].start)
             tape.cut(tape.items[-1].start)
-            self._changed(tape.length)
         self.turn, self.placed = Turn(self.engine.bundle), False
 
-    def _drop(self, spare: int) -> None:
-        """Let old items go, so that so many tokens are free."""
+    def _drop(self, spare: int, *, all_over: bool = False) -> None:
+        """Let old items go, so that so many tokens are free; the last of them only where `all_over`."""
         tape = self.lane.tape
-        start, stop = tape.oldest(spare)
+        start, stop = tape.oldest(spare, all_over=all_over)
         if stop > start:
+            self._changes(start)
             tape.splice(start, stop, self.engine.embedding.ids([]))
             if self.last is not None:
                 self.last_stop -= stop - start
                 self.last = self.last.without(start, stop)
-            self._changed(start)
 
-    def _changed(self, start: int) -> None:
-        self.engine.moved(self, start)
+    def _changes(self, start: int) -> None:
+        self.engine.moves(self, start)
 
     # Answers
 
@@ -245,7 +253,7 @@ class NativeSession:
         lane, bundle = self.lane, self.engine.bundle
         spare = int(lane.tape.capacity * SPARE)
         if lane.tape.room < spare + 2:
-            self._drop(spare + 2)
+            self._drop(spare + 2, all_over=not self.placed)
         self.forked = None
         turn = self.turn
         if begun:
@@ -284,20 +292,19 @@ class NativeSession:
         reply = self.lane.reply
         if self.delivery is not None and self.delivery.pace.begun is not None:
             self.delivery.pace.begun = self.engine.clock.now()  # nobody heard anything before
-        if turn.heard and reply is not None and self.spec.transcribes:
-            self.engine.transcribe(self, reply.start, turn.tokens)
+        if turn.heard and reply is not None and reply.origin is not None and self.spec.transcribes:
+            self.engine.transcribe(self, reply.start, turn.tokens, reply.origin)
         if reply is not None and reply.over:
             self._made(reply)
 
     def _take_back(self) -> None:
         """Forget what was begun, if anything was."""
         if self.lane.bookmark is not None:
+            self._changes(self.lane.bookmark)
             self.lane.take_back()
-            self._changed(self.lane.tape.length)
             self.forked = None
             self._no_delivery()
-            if self._next_spec is not None:
-                self._configure(self._next_spec)
+            self._apply_next()
             self._place(self.turn)
 
     def _cancel(self, heard: float | None) -> None:
@@ -314,9 +321,9 @@ class NativeSession:
         elif self.last is not None and heard is not None:
             keep, ends = self.last.heard(heard, self._frame_rate)
             if keep is not None:
+                self._changes(keep)
                 self.lane.tape.splice(keep, self.last_stop, self._ids(ends))
                 self.last_stop = keep + len(ends)
-                self._changed(keep)
 
     def _end(self, reply: Reply, ends: list[str]) -> None:
         self.lane.tape.put(self._ids(ends))
@@ -329,8 +336,7 @@ class NativeSession:
             return
         self.lane.reply = None
         self.last, self.last_stop = reply, self.lane.tape.length
-        if self._next_spec is not None:
-            self._configure(self._next_spec)
+        self._apply_next()
         tape = self.lane.tape
         if tape.room < LOWEST * tape.capacity:
             self._drop(int(ROOMY * tape.capacity))
@@ -367,17 +373,34 @@ class NativeSession:
         return ids
 
     def _configure(self, spec: SessionSpec) -> None:
-        """Take other settings; with another system's part everything is read again."""
-        before, after = self._system(self.spec), self._system(spec)
+        """Take other settings, after the answer if one is being made. What does not fit beside the turn is refused."""
+        after = self._system(spec)
+        most = self._most(len(after))
+        if self.turn.tokens > most:
+            raise Refused(
+                f"instructions and tools make {len(after)} tokens, which leaves {most} to a turn, and the turn that "
+                f"goes on holds {self.turn.tokens}: make them shorter, or end the turn first"
+            )
         if self.lane.reply is not None:
-            self._next_spec = spec
-            return
-        self.spec, self._next_spec = spec, None
+            self._next = spec, after
+        else:
+            self._apply(spec, after)
+
+    def _apply_next(self) -> None:
+        """Take the settings that waited for the end of an answer."""
+        if self._next is not None:
+            self._apply(*self._next)
+
+    def _apply(self, spec: SessionSpec, after: list[int]) -> None:
+        """Take settings that fit; with another system's part everything is read again."""
+        before = self._system(self.spec)
+        self.spec, self._next = spec, None
         if before == after:
             return
         tape, more = self.lane.tape, len(after) - len(before)
         if more > tape.room:
-            self._drop(more)
+            self._drop(more, all_over=not self.placed)
+        self._changes(0)
         tape.splice(0, len(before), self.engine.embedding.ids(after))
         tape.items = [item for item in tape.items if item.kind != "system"]
         if after:
@@ -386,7 +409,6 @@ class NativeSession:
             self.last.shift(more)
             self.last_stop += more
         self.system = tuple(after) or None
-        self._changed(0)
 
     # What the loop asks and tells
 
@@ -414,26 +436,35 @@ class NativeSession:
             self._made(reply)
         self.deliver()
 
-    def poisoned(self) -> None:
-        """What was read or said has no finite numbers: the turn goes, and the answer to it."""
+    def poisoned(self, start: int) -> None:
+        """What was read from there on, or said, has no finite numbers: the turn goes, and the answer to it."""
         tape = self.lane.tape
         reply = self.lane.reply
+        origin = reply.origin if reply is not None else self.delivery.origin if self.delivery is not None else None
         if reply is None or self.lane.bookmark is not None:  # otherwise the turn is the next one already
             self.turn = Turn(self.engine.bundle)
         self._no_delivery()
         self.lane.reply = None
         self.lane.forget_mark()
-        tape.cut(next((item.start for item in reversed(tape.items) if item.kind == "user"), 0))
+        turn = next((item.start for item in reversed(tape.items) if item.kind == "user"), None)
+        if turn is None:  # it is the system's part itself, which nobody else shall have and no second look makes better
+            self.system, forgotten = None, "the instructions cannot be read"
+        else:
+            self._changes(turn)
+            tape.cut(turn)
+            tape.read = min(tape.read, start)  # what was read beside it may be as bad
+            forgotten = "the turn was forgotten"
         if self.last_stop > tape.length:
             self.last = None
         self.placed, self.forked = False, None
-        self._changed(tape.length)
-        if self._next_spec is not None:
-            self._configure(self._next_spec)
+        self._apply_next()
         self._place(self.turn)
-        origin = reply.origin if reply is not None else None
-        said = "the model's numbers are not finite: the turn was forgotten"
-        self.outlet.offer(Failed(origin, "not_finite", said))
+        self.outlet.offer(Failed(origin, "not_finite", f"the model's numbers are not finite: {forgotten}"))
+
+    def broke(self, error: Exception) -> None:
+        """It cannot go on, and the others can."""
+        self.fail("engine_error", f"a step of the model failed: {type(error).__name__}: {error}")
+        self.engine.drop(self)
 
     def after_tick(self) -> None:
         """A tick is over."""

@@ -30,9 +30,10 @@ class Slots:
         return lane
 
     def release(self, lane: Lane) -> None:
-        """The owner is gone."""
+        """The owner is gone, and what it said with it."""
         if self.lanes[lane.slot] is lane:
             self.lanes[lane.slot] = None
+            lane.tape.vectors[: lane.tape.most].zero_()
 
     def owns(self, lane: Lane) -> bool:
         """Whether the lane still has its slot."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from omni.engine.protocol import Tokens
+from omni.engine.protocol import Overflow, Tokens
 from omni_tokenizers.sequence import Span
 
 Kind = Literal["system", "user", "answer"]
@@ -66,6 +66,7 @@ class Tape:
     pictures: list[tuple[int, int]] = field(default_factory=list)  # first token of each and the one after its last
     items: list[Item] = field(default_factory=list)
     sound: tuple[int, int] = (0, 0)  # the latest sound: its first token and the one after its last
+    most: int = 0  # tokens that it ever held: beyond them nothing was written
     stands_for: NDArray[np.uint8] = field(init=False)  # [capacity], what each token stands for
 
     def __post_init__(self) -> None:
@@ -101,21 +102,19 @@ class Tape:
 
     def put(self, vectors: Tensor, stand_for: int = OF_TEXT) -> None:
         """More tokens, by their vectors [tokens, width]."""
-        self.stands_for[self.length : self.length + len(vectors)] = stand_for
-        self.vectors[self.length : self.length + len(vectors)] = vectors
-        self.length += len(vectors)
+        first = self._grow(len(vectors))
+        self.stands_for[first : self.length] = stand_for
+        self.vectors[first : self.length] = vectors
 
     def wait(self, piece: Piece) -> None:
         """More tokens, whose vectors come later."""
-        self.waiting.append(replace(piece, at=self.length))
+        first = self._grow(piece.length)
+        self.waiting.append(replace(piece, at=first))
         if piece.span.modality == "audio":
-            first = self.sound[0] if piece.span.first else self.length
-            self.sound = (first, self.length + piece.length)
+            self.sound = (self.sound[0] if piece.span.first else first, self.length)
         if piece.both_ways:
-            self.pictures.append((self.length, self.length + piece.length))
-        kind = OF_AUDIO if piece.span.modality == "audio" else OF_IMAGE
-        self.stands_for[self.length : self.length + piece.length] = kind
-        self.length += piece.length
+            self.pictures.append((first, self.length))
+        self.stands_for[first : self.length] = OF_AUDIO if piece.span.modality == "audio" else OF_IMAGE
 
     def fill(self, piece: Piece, vectors: Tensor) -> None:
         """The vectors of a piece that waited."""
@@ -145,7 +144,7 @@ class Tape:
             self.items.pop()
 
     def splice(self, start: int, stop: int, vectors: Tensor) -> None:
-        """Put other tokens into the place of [start, stop), which hold no picture and wait for nothing."""
+        """Put other tokens into the place of [start, stop), whole pieces; what waits there goes with its tokens."""
         moved = len(vectors) - (stop - start)
         if moved > self.room:
             raise ValueError(f"{moved} more tokens do not fit into the {self.room} that are left")
@@ -154,25 +153,38 @@ class Tape:
         self.stands_for[stop + moved : self.length + moved] = self.stands_for[stop : self.length].copy()
         self.stands_for[start : start + len(vectors)] = OF_TEXT
         self.length += moved
+        self.most = max(self.most, self.length)
         self.read = min(self.read, start)
-        self.waiting = deque(replace(p, at=p.at + moved) if p.at >= stop else p for p in self.waiting)
+        waiting = (p for p in self.waiting if not start <= p.at < stop)
+        self.waiting = deque(replace(p, at=p.at + moved) if p.at >= stop else p for p in waiting)
         self.pictures = [
             (a + moved, b + moved) if a >= stop else (a, b) for a, b in self.pictures if not start <= a < stop
         ]
         if self.sound[0] >= stop:
             self.sound = (self.sound[0] + moved, self.sound[1] + moved)
+        elif self.sound[0] >= start:
+            self.sound = (start, start)
         kept = (i for i in self.items if not start <= i.start < stop)
         self.items = [replace(i, start=i.start + moved) if i.start >= stop else i for i in kept]
 
-    def oldest(self, spare: int) -> tuple[int, int]:
+    def oldest(self, spare: int, *, all_over: bool = False) -> tuple[int, int]:
         """The tokens [start, stop) of the oldest whole items that have to go for `spare` tokens to be free.
 
-        The system's part stays, and so does the item that is being written. A conversation goes on with a turn of the
-        user, so that an answer never stands without its question.
+        The system's part stays, and so does the last turn with what follows it, unless `all_over`: then that may go
+        as well. A conversation goes on with a turn of the user, so that an answer never stands without its question.
         """
         start = next((i.start for i in self.items if i.kind != "system"), self.length)
-        turns = [i.start for i in self.items if i.kind == "user" and i.start > start]
-        for stop in turns:
+        stops = [i.start for i in self.items if i.kind == "user" and i.start > start] + [self.length] * all_over
+        for stop in stops:
             if self.room + stop - start >= spare:
                 return start, stop
-        return start, turns[-1] if turns else start
+        return start, stops[-1] if stops else start
+
+    def _grow(self, tokens: int) -> int:
+        """Make room for so many more at the end; where they begin. Torch would spread one row over no place at all."""
+        if tokens > self.room:
+            raise Overflow(f"{tokens} more tokens do not fit into the {self.room} that the context has left")
+        first = self.length
+        self.length += tokens
+        self.most = max(self.most, self.length)
+        return first

@@ -1,6 +1,8 @@
 """One step of everybody who has something to do: vectors, the stack, and what is said next."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import isfinite
 from typing import Protocol
 
@@ -20,6 +22,17 @@ from omni.model.cache import Cache
 from omni.script import CALL, END, MORE
 
 LAST = 4  # tokens of a context that an answer leaves free: its ends
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def alone(lane: Lane) -> Iterator[None]:
+    """What goes wrong in here is of one lane: its owner ends, and nobody else has to."""
+    try:
+        yield
+    except Exception as error:
+        log.exception("what a step chose for slot %d failed", lane.slot)
+        lane.owner.broke(error)
 
 
 class Stepper(Protocol):
@@ -76,11 +89,12 @@ class Tick:
         for lane, count in work:
             lane.tape.read += count
         speaking, listening = [], []
-        for number, ((lane, _), total) in enumerate(zip(work, sums, strict=True)):
+        for number, ((lane, count), total) in enumerate(zip(work, sums, strict=True)):
             if not self.slots.owns(lane):
                 continue
             if not isfinite(total):
-                lane.owner.poisoned()
+                with alone(lane):
+                    lane.owner.poisoned(lane.tape.read - count)
                 self.stepper.cache.truncate(lane.slot, lane.tape.read)
                 self.stepper.cache.wipe(lane.slot)
             elif lane.reply is None:
@@ -91,7 +105,9 @@ class Tick:
         if listening and "turn" in self.model.extra:
             chances = self.model.extra["turn"](last[listening])[:, 0].sigmoid().tolist()
             for number, chance in zip(listening, chances, strict=True):
-                work[number][0].owner.predicted(chance)
+                lane = work[number][0]
+                with alone(lane):
+                    lane.owner.predicted(chance)
         if speaking:
             self._say([work[number][0] for number in speaking], last if len(speaking) == len(last) else last[speaking])
 
@@ -120,20 +136,24 @@ class Tick:
         if ids:
             vectors = self.embedding.ids(list(ids.values()))
             for row, (n, chosen) in enumerate(ids.items()):
-                at = lanes[n].tape.length
-                lanes[n].tape.put(vectors[row : row + 1])
-                if replies[n].next == "frame":
-                    replies[n].stop()
-                else:
-                    replies[n].say(chosen, at)
+                with alone(lanes[n]):
+                    at = lanes[n].tape.length
+                    lanes[n].tape.put(vectors[row : row + 1])
+                    if replies[n].next == "frame":
+                        replies[n].stop()
+                    else:
+                        replies[n].say(chosen, at)
         if codes:
             vectors = self.embedding.frames(list(codes.values()))
             for row, (n, frame) in enumerate(codes.items()):
-                at = lanes[n].tape.length
-                lanes[n].tape.put(vectors[row : row + 1], OF_AUDIO)
-                replies[n].frame(frame, at)
+                with alone(lanes[n]):
+                    at = lanes[n].tape.length
+                    lanes[n].tape.put(vectors[row : row + 1], OF_AUDIO)
+                    replies[n].frame(frame, at)
         for lane in lanes:
-            lane.owner.chosen()
+            if self.slots.owns(lane):
+                with alone(lane):
+                    lane.owner.chosen()
 
     def _choose_words(self, replies: list[Reply], texts: list[int], hidden: Tensor, ids: dict[int, int]) -> list[int]:
         """Put what these replies say next into `ids`; those that say a frame instead come back."""

@@ -6,14 +6,18 @@ time sketches a turn that still goes on: the words in which two sketches agree a
 """
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
+from omni.engine.native.embedding import Embedding
 from omni.engine.native.lane import Lane
 from omni.engine.native.reply import Reply
-from omni.engine.protocol import Failed, Transcript
+from omni.engine.native.schedule import CHUNK
+from omni.engine.native.tick import alone
+from omni.engine.protocol import Failed, Origin, Transcript
 from omni.model.sampling import Sampler
 from omni.sampling import GREEDY
 from omni.script import TRANSCRIBE
@@ -35,8 +39,18 @@ class Wanted:
     session: "NativeSession"
     upto: int  # tokens of the conversation
     turn: int  # tokens of the turn
-    vectors: Tensor  # [upto, width]
-    intact: bool = True  # the session's slot still holds these tokens
+    origin: Origin | None = None  # of the response to it; None while it goes on
+    vectors: Tensor | None = None  # [upto, width], kept once the session's tape is another
+    pictures: list[tuple[int, int]] = field(default_factory=list)  # among them
+
+    def keep(self, embedding: Embedding) -> None:
+        """The tape is about to change: keep what is on it now, and make what vectors it still waits for."""
+        lane = self.session.lane
+        with torch.inference_mode():
+            while lane.tape.ready < self.upto:
+                embedding.fill([lane], CHUNK)
+        self.vectors = lane.tape.vectors[: self.upto].clone()
+        self.pictures = list(lane.tape.pictures)
 
 
 class Branch:
@@ -44,11 +58,15 @@ class Branch:
 
     def __init__(self, wanted: Wanted, slot: int, engine: "NativeEngine") -> None:
         self.session = wanted.session
+        self.origin = wanted.origin
         self.engine = engine
         self.lane: Lane = engine.slots.give(slot, self)
         tape, source = self.lane.tape, wanted.session.lane
-        tape.put(wanted.vectors)
-        if wanted.intact and source.tape.read >= wanted.upto:
+        if wanted.vectors is not None:
+            tape.put(wanted.vectors)
+            tape.pictures = [p for p in wanted.pictures if p[1] <= wanted.upto]
+        else:
+            tape.put(source.tape.vectors[: wanted.upto])
             engine.slots.cache.copy(source.slot, slot, wanted.upto)
             tape.read = wanted.upto
         bundle = engine.bundle
@@ -65,13 +83,19 @@ class Branch:
         """Another id; at the end the transcript leaves."""
         reply = self.lane.reply
         assert reply is not None
-        if reply.over and self.session.outlet.offer(Transcript(reply.text.strip(), final=True)):
+        if reply.over and self.session.outlet.offer(Transcript(reply.text.strip(), final=True, turn=self.origin)):
             self.engine.transcripts.end(self)
 
-    def poisoned(self) -> None:
+    def poisoned(self, _start: int) -> None:
         """It cannot be written."""
         said = "the model's numbers are not finite: there is no transcript"
         self.session.outlet.offer(Failed(None, "not_finite", said))
+        self.engine.transcripts.end(self)
+
+    def broke(self, error: Exception) -> None:
+        """It cannot be written either; the session goes on."""
+        said = f"a step of the model failed: {type(error).__name__}: {error}: there is no transcript"
+        self.session.outlet.offer(Failed(None, "no_transcript", said))
         self.engine.transcripts.end(self)
 
 
@@ -99,7 +123,11 @@ class Sketch(Branch):
                 self.session.outlet.offer(Transcript(sure))
             self.engine.transcripts.end(self)
 
-    def poisoned(self) -> None:
+    def poisoned(self, _start: int) -> None:
+        """The transcript will tell."""
+        self.engine.transcripts.end(self)
+
+    def broke(self, _error: Exception) -> None:
         """The transcript will tell."""
         self.engine.transcripts.end(self)
 
@@ -127,19 +155,19 @@ class Transcripts:
         self.waiting: deque[Wanted] = deque()
         self.branches: list[Branch] = []
 
-    def want(self, session: "NativeSession", upto: int, turn: int) -> None:
+    def want(self, session: "NativeSession", upto: int, turn: int, origin: Origin) -> None:
         """Write this turn down; of one session, the two latest turns at most wait."""
         mine = [wanted for wanted in self.waiting if wanted.session is session]
         for wanted in mine[:-1]:
             self.waiting.remove(wanted)
             session.outlet.offer(Failed(None, "no_transcript", "turns come faster than they can be written down"))
-        self.waiting.append(Wanted(session, upto, turn, session.lane.tape.vectors[:upto].clone()))
+        self.waiting.append(Wanted(session, upto, turn, origin))
 
-    def moved(self, session: "NativeSession", start: int) -> None:
-        """The session's slot was changed from there on."""
+    def moves(self, session: "NativeSession", start: int) -> None:
+        """The session's tape is about to change from there on."""
         for wanted in self.waiting:
-            if wanted.session is session and start < wanted.upto:
-                wanted.intact = False
+            if wanted.session is session and start < wanted.upto and wanted.vectors is None:
+                wanted.keep(self.engine.embedding)
 
     def waits(self, session: "NativeSession") -> bool:
         """Whether a turn of this session that is over is not written down yet."""
@@ -154,7 +182,8 @@ class Transcripts:
     def begin(self) -> None:
         """Begin what can begin: its turn is read, or was read and is gone, and a slot is free."""
         for branch in [b for b in self.branches if b.lane.reply is not None and b.lane.reply.over]:
-            branch.chosen()  # nobody had read the events
+            with alone(branch.lane):
+                branch.chosen()  # nobody had read the events
         sketch = self.sketch
         if sketch is not None and (self.waiting or sketch.stale):
             self.end(sketch)
@@ -163,7 +192,7 @@ class Transcripts:
             if slot is None:
                 return
             tape = wanted.session.lane.tape
-            if not wanted.intact or tape.read >= wanted.upto:
+            if wanted.vectors is not None or tape.read >= wanted.upto:
                 self.waiting.remove(wanted)
                 self.branches.append(Branch(wanted, slot, self.engine))
         if not self.waiting and self.sketch is None:
@@ -179,8 +208,7 @@ class Transcripts:
         turn.sketched += session.grown  # also where there is no time: the next look is 0.4 s of sound later
         if not engine.times.fits(len(engine.open_sessions) + len(self.branches) + 1, engine.budget / 2):
             return  # who is answered comes first
-        wanted = Wanted(session, tape.read, turn.tokens, tape.vectors[: tape.read])
-        self.branches.append(Sketch(wanted, slot, engine))
+        self.branches.append(Sketch(Wanted(session, tape.read, turn.tokens), slot, engine))
 
     def end(self, branch: Branch) -> None:
         """It is written."""

@@ -83,7 +83,7 @@ class PipelineSession(AnsweringSession[Turn]):
         if turn.has_speech:
             text = await self._engine.ears.finish(turn)
             await self.mark(origin, "transcript")
-            await self.emit(Transcript(text, final=True))
+            await self.emit(Transcript(text, final=True, turn=origin))
             if not text and len(turn.parts) == 1:
                 return "stop"  # nobody said anything
         messages = await self._messages(turn)

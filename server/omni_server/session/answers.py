@@ -32,6 +32,8 @@ from omni_server.session.telling import Wait, units_of
 MARKS = frozenset(
     "prefill first_text first_codes first_audio transcript llm_first_token first_clause tts_first_audio".split()
 )
+CUT_OFF = "the answer ended before the speech was written down"
+WORDS = 5.0  # s after an answer was cancelled, in which what its turn said may still be written down
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Answers:
     speech: dict[str, float] = field(default_factory=dict)  # moments of speech that nothing has answered yet
     spoken: list[str] = field(default_factory=list)  # its items
     only_transcribing: dict[str, list[str]] = field(default_factory=dict)  # items, by response that nobody sees
+    _unwritten: dict[str, tuple[list[str], float]] = field(default_factory=dict)  # items of cancelled ones; until when
     _epochs: "count[int]" = field(default_factory=lambda: count(1))
     _leaving: dict[str, Speaking] = field(default_factory=dict)  # whose end has not left yet
     _last: Speaking | None = None
@@ -174,6 +177,27 @@ class Answers:
         items = self.only_transcribing.pop(response)
         why = "this engine writes down nothing of what it hears: choose one with speech to text"
         self.ground.transcripts.give_up(items, "transcription_unavailable", why)
+
+    def said_in(self, response: str) -> list[str]:
+        """The items of the turn that got this response, though it may be cancelled: their words are here."""
+        if self.active is not None and self.active.id == response:
+            return self.active.answered
+        return self._unwritten.pop(response, ([], 0.0))[0]
+
+    def unwritten(self, item: str) -> bool:
+        """Whether this is of a cancelled turn whose words may still come."""
+        return any(item in items for items, _ in self._unwritten.values())
+
+    def give_up_at(self) -> float | None:
+        """When the words of a cancelled turn are waited for no longer."""
+        return min((until for _, until in self._unwritten.values()), default=None)
+
+    def give_up(self, before: float) -> None:
+        """Wait no longer for words that should have come before."""
+        for response, (items, until) in list(self._unwritten.items()):
+            if until <= before:
+                del self._unwritten[response]
+                self.ground.transcripts.give_up(items, "transcription_unavailable", CUT_OFF)
 
     # Ending
 
@@ -310,8 +334,11 @@ class Answers:
         if speaking.thinking:
             speaking.thinking = False
             ground.say(Thinking(speaking.id, False))
-        why = "the answer ended before the speech was written down" if status == "cancelled" else "no speech to text"
-        ground.transcripts.give_up(speaking.answered, "transcription_unavailable", why)
+        if status == "cancelled" and not speaking.apart:
+            self._unwritten[speaking.id] = speaking.answered, ground.now() + WORDS
+        else:
+            why = CUT_OFF if status == "cancelled" else "no speech to text"
+            ground.transcripts.give_up(speaking.answered, "transcription_unavailable", why)
         ground.say(ResponseDone(answer, None))
         ground.say(Measured(speaking.id, None, _excluded(answer, speaking)))
         if not speaking.aside:

@@ -14,6 +14,7 @@ from omni.engine.protocol import (
     EndOfTurn,
     Failed,
     ImageIn,
+    Origin,
     Overflow,
     Refused,
     TextIn,
@@ -111,6 +112,9 @@ class Core:
     def _configure(self, setup: Setup) -> None:
         ground = self.ground
         ground.setup = setup
+        if setup.spec(ground.settings.longest_answer) != ground.telling.spec:
+            self.answers.take_back()  # what was prepared follows what the engine was told before
+            ground.telling.begun = None
         ground.transcripts.wanted = setup.transcribing is not None
         self.listening.configure(setup.turns)
         ground.say(events.SessionChanged(self.session, setup))
@@ -187,8 +191,10 @@ class Core:
     def from_engine(self, event: EngineEvent) -> None:
         """The engine says something."""
         match event:
-            case Transcript(text=text, final=final):
-                self._transcript(text, final=final)
+            case Transcript(text=text, final=False):
+                self._partial(text)
+            case Transcript(text=text, turn=turn):
+                self._final(text, turn)
             case TurnPrediction(probability=probability):
                 self.listening.prediction(probability)
             case Failed(origin=None, code=code, message=message):
@@ -208,6 +214,7 @@ class Core:
         telling, active = self.ground.telling, self.answers.active
         telling.units.clear()
         telling.stale, telling.begun = True, None
+        self.answers.give_up(float("inf"))
         for response in list(self.answers.only_transcribing):
             self.answers.fail(response, code, message)
         if active is not None and not active.apart:
@@ -229,19 +236,23 @@ class Core:
             self._trouble = code  # once is enough: the next frame meets the same
             self.ground.say(Problem(code, f"the engine did not take it: {error}", kind="server_error"))
 
-    def _transcript(self, text: str, *, final: bool) -> None:
+    def _partial(self, text: str) -> None:
+        self.listening.words(text)
+        item = self._speech_item or self.ground.transcripts.newest
+        if item is not None and not self.answers.unwritten(item):
+            self.ground.transcripts.partial(item, text)
+
+    def _final(self, text: str, turn: Origin | None) -> None:
+        """The words of a turn. An engine that does not say of which one means the one that is answered."""
         answers, transcripts = self.answers, self.ground.transcripts
-        if not final:
-            self.listening.words(text)
-            item = self._speech_item or transcripts.newest
-            if item is not None:
-                transcripts.partial(item, text)
-        elif answers.only_transcribing:
-            response = next(iter(answers.only_transcribing))
+        response = next(iter(answers.only_transcribing), answers.active.id if answers.active is not None else None)
+        if turn is not None:
+            response = turn.response
+        if response in answers.only_transcribing:
             transcripts.final(answers.only_transcribing.pop(response), text)
             self.ground.telling.units.appendleft(answers.enough())
-        elif answers.active is not None:
-            transcripts.final(answers.active.answered, text)
+        elif response is not None:
+            transcripts.final(answers.said_in(response), text)
 
     # Turns: what listening leads to
 
@@ -314,13 +325,14 @@ class Core:
     def deadline(self) -> float | None:
         """When `tick` is due, if nothing happens before."""
         idle = self._idle_at()
-        times = [time for time in (self.listening.deadline(), self.answers.thinking_at(), idle) if time is not None]
-        return min(times, default=None)
+        answers = self.answers.thinking_at(), self.answers.give_up_at()
+        return min((time for time in (self.listening.deadline(), *answers, idle) if time is not None), default=None)
 
     def tick(self) -> None:
         """Time has passed."""
         self.listening.starve()
         self.answers.think()
+        self.answers.give_up(self.ground.now())
         idle = self._idle_at()
         if idle is not None and self.ground.now() >= idle:
             self._timed_out()
