@@ -11,9 +11,20 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from omni.engine.ring import Ring
-from omni.engine.wire import HEAD, LONGEST_JSON, Array, frame, read_array, shape_of
+from omni.engine.wire import ENCODE, HEAD, LONGEST_JSON, Array, frame, read_array, shape_of
 
 Take = Callable[[dict[str, Any], Array | None], None]
+
+
+def mended(message: Mapping[str, Any]) -> dict[str, Any]:
+    """The message with a replacement character for each half of a surrogate pair: endpoints that cut text between the
+    halves send such, and UTF-8 has no bytes for them.
+
+    >>> mended({"text": "hi \\ud83d"})
+    {'text': 'hi �'}
+    """
+    text = ENCODE(message).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return cast(dict[str, Any], json.loads(text))
 
 
 class Channel(asyncio.Protocol):
@@ -51,9 +62,13 @@ class Channel(asyncio.Protocol):
                 data = content
             else:
                 message["at"] = [position, len(content)]
+        try:
+            written = frame(message, data)
+        except UnicodeEncodeError:
+            written = frame(mended(message), data)
         if not self._written:
             self._loop.call_soon(self._flush)
-        self._written.append(frame(message, data))
+        self._written.append(written)
 
     @property
     def behind(self) -> bool:

@@ -73,14 +73,14 @@ class WorkerSession:
         if self.outlet.ended:
             raise Closed("the session is over")
         accept(unit, sees=self._engine.sees)
-        late, self._late = self._late, None
-        if late is not None and not isinstance(unit, Discard):
-            raise late
-        if isinstance(unit, Cancel):
+        if isinstance(unit, Cancel):  # before anything that may raise: nothing else stops the answer
             if self.outlet.cancel() is None and unit.heard is None:
                 return
             self._send(unit)
             return
+        late, self._late = self._late, None
+        if late is not None and not isinstance(unit, Discard):
+            raise late
         await self._room(unit)
         if isinstance(unit, Begin):
             self.outlet.begin(unit.origin)
@@ -133,22 +133,26 @@ class WorkerSession:
     def came(self, event: Event) -> None:
         """The worker sent an event."""
         if isinstance(event, Failed) and event.fatal:
-            self.died(event.code, event.message)
+            self._over(event.code, event.message)
         else:
             self.outlet.offer(event, counted=True)  # the worker counts what is unread
 
     def died(self, code: str, message: str) -> None:
-        """Nothing more comes."""
+        """The worker is gone, and the session's place with it."""
+        self._over(code, message)
+        if not self.shut.done():
+            self.shut.set_result(None)
+
+    # Inside
+
+    def _over(self, code: str, message: str) -> None:
+        """Nothing more comes. A worker that lives keeps the session's place until `close` asks for it."""
         self.outlet.fail(code, message)
         self._moved.set()
         for reply in self._replies.values():
             if not reply.done():
                 reply.set_result(None)  # the failure is in the events
         self._replies.clear()
-        if not self.shut.done():
-            self.shut.set_result(None)
-
-    # Inside
 
     async def _room(self, unit: Unit) -> None:
         size = weight(unit)
@@ -172,10 +176,10 @@ class WorkerSession:
 
     def _send(self, unit: Unit) -> int:
         number = next(self._numbers)
-        self._sent.append((number, weight(unit)))
-        self._waiting += weight(unit)
         packed, array = pack(unit)
         self._process.channel.send({"t": "unit", "s": self.number, "n": number, "unit": packed}, array)
+        self._sent.append((number, weight(unit)))  # only now: what cannot be written takes no room
+        self._waiting += weight(unit)
         return number
 
     async def _reply(self, number: int, unit: Unit) -> None:
@@ -262,13 +266,13 @@ class WorkerEngine:
         number = next(self._numbers)
         session = self._sessions[number] = WorkerSession(number, self, process)
         opening = self._opening[number] = asyncio.get_running_loop().create_future()
-        process.channel.send({"t": "open", "s": number, "spec": pack_spec(spec)})
         try:
+            process.channel.send({"t": "open", "s": number, "spec": pack_spec(spec)})
             await opening
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError):
                 process.channel.send({"t": "close", "s": number})
-            del self._sessions[number]
+            self._sessions.pop(number, None)
             raise
         finally:
             del self._opening[number]
@@ -300,19 +304,26 @@ class WorkerEngine:
         try:
             while True:
                 begin = self._clock.now()
-                code = await self._one_life()
+                failure: Exception | None = None
+                try:
+                    how = f"ended with {await self._one_life()}"
+                except Exception as error:  # no file descriptor or no memory is left just now: there may be later
+                    how, failure = f"could not be run: {type(error).__name__}: {error}", error
+                if self._closed:  # this failure came in place of the cancel
+                    return
                 if self._first is not None and not self._first.done():
                     self._first.set_exception(
-                        EngineDied(f"the engine {self._factory} did not start: its process ended with {code}")
+                        failure or EngineDied(f"the engine {self._factory} did not start: its process {how}")
                     )
                     return
                 if self._clock.now() - begin > STEADY:
                     self._again = BACKOFF[0]
-                log.error("the engine's process ended with %s; starting again in %.1f s", code, self._again)
+                log.error("the engine's process %s; starting again in %.1f s", how, self._again, exc_info=failure)
                 await self._clock.sleep(self._again)
                 self._again = min(2 * self._again, BACKOFF[1])
                 self.restarts += 1
         finally:
+            self._refuse_openings(Closed("the engine is closed"))
             for session in list(self._sessions.values()):
                 session.outlet.close()
                 session.died("", "")
@@ -353,10 +364,12 @@ class WorkerEngine:
         sessions, self._sessions = self._sessions, {}
         for session in sessions.values():
             session.died("engine_died", "the engine's process ended; a new session can be opened when it is back")
+        self._refuse_openings(Full("the engine is starting again", retry_after=self._again))
+
+    def _refuse_openings(self, error: Exception) -> None:
         for opening in self._opening.values():
             if not opening.done():
-                opening.set_exception(Full("the engine is starting again", retry_after=self._again))
-        self._sessions = {number: session for number, session in sessions.items() if number in self._opening}
+                opening.set_exception(error)
 
     async def _watch(self, process: Process) -> None:
         """Kill a worker that says nothing any more: its event loop hangs, or somebody stopped it."""

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,28 +28,21 @@ class Process:
     @classmethod
     async def start(cls, factory: str, options: Mapping[str, Any], take: Take) -> "Process":
         """Start a worker that builds its engine by calling `module:function`; its messages go to `take`."""
-        ours, theirs = socket.socketpair()
-        memory = nameless(SHARED)
-        inherited = (theirs.fileno(), memory)
-        arguments = [*map(str, inherited), str(SHARED), factory, json.dumps(dict(options))]
-        try:
-            child = await asyncio.to_thread(
-                subprocess.Popen,
-                [sys.executable, "-m", "omni.engine.worker", *arguments],
-                pass_fds=inherited,
-                stdin=subprocess.DEVNULL,
-                stdout=2,  # what a library prints belongs to the log, not to the output of who started us
-                # It imports what we can import, from wherever we run.
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},  # noqa: PTH109
-                start_new_session=True,
-            )
-            channel = await Channel.over(ours, pair(memory, SHARED, first=True), take)
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-            os.close(memory)
+        written = json.dumps(dict(options))  # before anything is open
+        with ExitStack() as given, ExitStack() as failed:
+            ours, theirs = socket.socketpair()
+            failed.callback(ours.close)
+            given.callback(theirs.close)
+            memory = nameless(SHARED)
+            given.callback(os.close, memory)
+            rings = pair(memory, SHARED, first=True)
+            failed.callback(rings[0].close)
+            inherited = (theirs.fileno(), memory)
+            child = await _spawn([*map(str, inherited), str(SHARED), factory, written], inherited)
+            failed.callback(child.wait)
+            failed.callback(child.kill)
+            channel = await Channel.over(ours, rings, take)
+            failed.pop_all()
         return cls(channel, child)
 
     async def end(self, patience: float = LAST_WORDS) -> int:
@@ -59,3 +53,26 @@ class Process:
         except subprocess.TimeoutExpired:
             self.child.kill()
             return await asyncio.to_thread(self.child.wait)
+
+
+async def _spawn(arguments: list[str], inherited: tuple[int, ...]) -> subprocess.Popen[bytes]:
+    """Start the process, in a thread. A cancel waits for the thread: it uses what the caller would close."""
+    spawning = asyncio.create_task(
+        asyncio.to_thread(
+            subprocess.Popen,
+            [sys.executable, "-m", "omni.engine.worker", *arguments],
+            pass_fds=inherited,
+            stdin=subprocess.DEVNULL,
+            stdout=2,  # what a library prints belongs to the log, not to the output of who started us
+            # It imports what we can import, from wherever we run.
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},  # noqa: PTH109
+            start_new_session=True,
+        )
+    )
+    try:
+        return await asyncio.shield(spawning)
+    except asyncio.CancelledError:
+        child = await spawning
+        child.kill()
+        await asyncio.to_thread(child.wait)
+        raise

@@ -57,7 +57,11 @@ def nameless(size: int) -> int:
     else:
         descriptor, name = tempfile.mkstemp(prefix="omni-audio-")
         os.unlink(name)  # noqa: PTH108
-    os.ftruncate(descriptor, size)
+    try:
+        os.ftruncate(descriptor, size)
+    except OSError:
+        os.close(descriptor)
+        raise
     return descriptor
 
 

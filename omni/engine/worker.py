@@ -7,6 +7,7 @@ never outlives the process that started it.
 import asyncio
 import importlib
 import json
+import logging
 import signal
 import socket
 import sys
@@ -15,12 +16,13 @@ from typing import Any
 
 from omni.engine.channel import Channel
 from omni.engine.inlet import weight
-from omni.engine.protocol import AudioIn, Engine, EngineSession, Unit
+from omni.engine.protocol import AudioIn, Engine, EngineSession, Failed, Unit
 from omni.engine.ring import Ring, pair
 from omni.engine.wire import Array, pack, pack_error, unpack, unpack_spec
 
 TELL = 32 << 10  # bytes of audio after which the handle is told that they were taken: half a second
 EVENTS = 64  # that may be on their way, or unread, for each session
+log = logging.getLogger(__name__)
 
 
 def build(factory: str, options: dict[str, Any]) -> Any:
@@ -78,15 +80,24 @@ class Served:
                 untold = 0
 
     async def _send(self) -> None:
-        async for event in self._session.events():
-            while self._unread >= EVENTS:
-                self._read.clear()
-                await self._read.wait()
-            self._unread += 1
-            packed, array = pack(event)
-            self._channel.send({"t": "event", "s": self._number, "event": packed}, array)
-            await self._channel.drain()
-        self._channel.send({"t": "ended", "s": self._number})
+        try:
+            async for event in self._session.events():
+                while self._unread >= EVENTS:
+                    self._read.clear()
+                    await self._read.wait()
+                self._unread += 1
+                packed, array = pack(event)
+                self._channel.send({"t": "event", "s": self._number, "event": packed}, array)
+                await self._channel.drain()
+        except Exception as error:
+            # Nobody awaits this task: without a word, the other side would wait for ever for the end of its answer.
+            log.exception("the events of a session cannot be sent")
+            says = f"the engine's events cannot be sent: {type(error).__name__}: {error}"
+            packed, _ = pack(Failed(None, "engine_error", says, fatal=True))
+            self._channel.send({"t": "event", "s": self._number, "event": packed})
+            await self._session.close()
+        else:
+            self._channel.send({"t": "ended", "s": self._number})
 
 
 async def serve(engine: Engine, end: socket.socket, rings: tuple[Ring, Ring]) -> None:
@@ -126,6 +137,8 @@ async def serve(engine: Engine, end: socket.socket, rings: tuple[Ring, Ring]) ->
                 in_background(close_session(number))
             case {"t": "ping"}:
                 channel.send({"t": "pong", "ready": engine.ready})
+                if getattr(engine, "broken", False):  # only another process can help: the handle starts one
+                    channel.close()
 
     channel = await Channel.over(end, rings, take)
     channel.send({"t": "ready", "rate_out": engine.rate_out, "sees": engine.sees})

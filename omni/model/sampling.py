@@ -38,9 +38,9 @@ class Sampler:
 
 
 def draw(scores: Tensor, how: Sampling, random: torch.Generator) -> Tensor:
-    """One entry of each row: [rows, entries] → [rows]; repetition is not looked at."""
+    """One entry of each row: [rows, entries] → [rows] on the host; repetition is not looked at."""
     if how.temperature == 0:
-        return scores.argmax(1)
+        return scores.argmax(1).cpu()
     # On the host in float32: the same seed draws the same ids whatever the model runs on and in.
     scores = scores.float().cpu() / how.temperature
     if 0 < how.top_k < scores.shape[1]:

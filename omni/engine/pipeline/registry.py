@@ -7,6 +7,7 @@ text_to_speech("espeak:en-us+f2")
 
 from collections.abc import Callable
 from importlib import import_module
+from inspect import signature
 from typing import Any, Literal, cast
 from urllib.parse import parse_qsl
 
@@ -52,24 +53,37 @@ def parse(text: str) -> tuple[str, str, dict[str, str]]:
     >>> parse("espeak:en-us+f2")
     ('espeak', 'en-us+f2', {})
     """
-    name, _, rest = text.partition(":")
-    what, _, query = rest.partition("?")
+    head, _, query = text.partition("?")
+    name, _, what = head.partition(":")
     return name, what, dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
+
+
+def known(stage: Stage, text: str) -> Maker | str:
+    """What makes the plug-in that is asked for; raises ValueError where there is none of this name."""
+    name = parse(text)[0]
+    maker = PLUGINS[stage].get(name)
+    if maker is None:
+        raise ValueError(f"--{stage} {text}: there is no {name!r}; there are {', '.join(sorted(PLUGINS[stage]))}")
+    return maker
 
 
 def make(stage: Stage, text: str) -> Any:
     """The plug-in of this name."""
-    name, what, options = parse(text)
-    maker = PLUGINS[stage].get(name)
-    if maker is None:
-        raise ValueError(f"--{stage} {text}: there is no {name!r}; there are {', '.join(sorted(PLUGINS[stage]))}")
+    maker = known(stage, text)
+    _, what, options = parse(text)
     if isinstance(maker, str):
         module, _, attribute = maker.partition(":")
         maker = cast(Maker, getattr(import_module(module), attribute))
-    try:
-        return maker(what, **options)
-    except TypeError as wrong:
-        raise ValueError(f"--{stage} {text}: {wrong}") from wrong
+    _, *takes = signature(maker).parameters.values()
+    named = {p.name: p.default is p.empty for p in takes if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+    anything = any(p.kind is p.VAR_KEYWORD for p in takes)
+    for option in options:
+        if option not in named and not anything:
+            raise ValueError(f"--{stage} {text}: there is no option {option!r}; there are {', '.join(named) or 'none'}")
+    for option, has_to_be in named.items():
+        if has_to_be and option not in options:
+            raise ValueError(f"--{stage} {text}: write {'&' if options else '?'}{option}=… behind it")
+    return maker(what, **options)
 
 
 def speech_to_text(text: str) -> SpeechToText:
