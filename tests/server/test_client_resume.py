@@ -1,9 +1,11 @@
 """A client whose network goes away for a moment: the same session, nothing lost and nothing twice."""
 
 import asyncio
+import json
 
 import numpy as np
 import pytest
+from websockets.exceptions import ConnectionClosedError
 
 from omni.engine.scripted import Hang, Say, ScriptedEngine, Speak
 from omni_server.client import connect, events
@@ -11,9 +13,12 @@ from omni_server.client.blocking import connect as connect_blocking
 from omni_server.client.link import Socket
 from omni_server.client.refusals import Lost
 from omni_server.client.talk import Talk
+from omni_server.client.wire import Message
+from omni_server.client.wire_omni import OmniV1
 from tests.server.close_to_server import question
 from tests.server.loopback import serving
 from tests.server.threaded_server import threaded_server
+from tests.virtual_time import run
 
 
 def socket_of(talk: Talk) -> Socket:
@@ -49,6 +54,60 @@ async def test_what_is_said_while_the_network_is_away_arrives_once() -> None:
             assert (await talk.answer()).text == "Yes."
         noted = next(iter(server.talks)).session._told.noted  # type: ignore[union-attr]
         assert [unit.text for unit in noted.text] == ["are you there?"]
+
+
+class SlowSocket:
+    """The network when it is back: nothing goes out without a wait; it breaks once, if it is to."""
+
+    def __init__(self, breaks_at: int | None = None) -> None:
+        self.out: list[Message] = []
+        self.broken = False
+        self._breaks_at = breaks_at
+        self.transport = self
+
+    async def recv(self) -> str:
+        return json.dumps({"type": "transport.resumed", "token": "t", "received": 0})
+
+    async def send(self, message: Message) -> None:
+        await asyncio.sleep(0.1)
+        if len(self.out) == self._breaks_at:
+            raise ConnectionClosedError(None, None)
+        self.out.append(message)
+
+    def abort(self) -> None:
+        self.broken = True
+
+
+async def speak_while_it_comes_back(monkeypatch: pytest.MonkeyPatch, *found: SlowSocket) -> list[Message]:
+    """Say ten things while the client comes back to these sockets; what arrived on the last of them."""
+    link, waiting = Socket("ws://there", OmniV1(), resumable=True, patience=1.0), list(found)
+    said = [f"m{n}" for n in range(10)]
+
+    async def connect_to(_resume: str | None) -> SlowSocket:
+        return waiting.pop(0)
+
+    monkeypatch.setattr(link, "_connect", connect_to)
+    link._grace = 5.0
+    for message in said[:5]:
+        await link.send(message)
+    coming = asyncio.create_task(link._come_back())
+    for message in said[5:]:
+        await asyncio.sleep(0.15)
+        await link.send(message)
+    await coming
+    return found[-1].out
+
+
+def test_what_is_said_while_the_client_sends_again_is_sent_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(speak_while_it_comes_back(monkeypatch, SlowSocket())) == [f"m{n}" for n in range(10)]
+
+
+def test_a_connection_that_breaks_while_the_client_sends_again_is_tried_once_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broken = SlowSocket(breaks_at=3)
+    assert run(speak_while_it_comes_back(monkeypatch, broken, SlowSocket())) == [f"m{n}" for n in range(10)]
+    assert broken.broken
 
 
 async def test_a_server_that_is_gone_for_good_is_said_to_be() -> None:

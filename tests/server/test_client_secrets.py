@@ -170,6 +170,30 @@ async def test_a_handshake_whose_pieces_look_like_a_post_is_none() -> None:
         assert (await answered(server, pieces))[0] == 200
 
 
+async def test_a_session_is_resumed_with_the_secret_that_opened_it_however_old_it_is_and_nothing_else() -> None:
+    now = 100.0
+    async with serving(keyring=KEYRING) as server:
+        server.gateway.secrets = ClientSecrets(now=lambda: now)
+        made, other = [(await answered(server, [request(b"")]))[1]["value"] for _ in range(2)]
+        opens = {"additional_headers": {"Authorization": f"Bearer {made}"}}
+        stranger = {"additional_headers": {"Authorization": f"Bearer {other}"}}
+        url = f"ws://127.0.0.1:{server.port}/v1/realtime"
+        async with connect(f"{url}?resume=new", open_timeout=PATIENCE, **opens) as socket:
+            token = json.loads(await asyncio.wait_for(socket.recv(), PATIENCE))["token"]
+            socket.transport.abort()
+        now = 10_000.0
+        assert (await answered(server, [request(b"")]))[0] == 200  # and what is too old is forgotten
+        tries = [("new", opens), ("", opens), (f"{token}x", opens), ("sess_x.y", opens), (token, stranger)]
+        for resume, options in tries:
+            with pytest.raises(InvalidStatus) as refused:
+                await first(server, f"/v1/realtime?resume={resume}", **options)
+            assert refused.value.response.status_code == 401
+        with pytest.raises(InvalidStatus) as refused:
+            await first(server, "/v1/realtime", **opens)
+        assert refused.value.response.status_code == 401
+        assert (await first(server, f"/v1/realtime?resume={token}", **opens))["type"] == "transport.resumed"
+
+
 def test_secrets_end_and_are_so_many_at_most() -> None:
     now = 100.0
     held = ClientSecrets(most=2, now=lambda: now)

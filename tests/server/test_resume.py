@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import struct
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -15,7 +16,7 @@ from websockets.exceptions import InvalidStatus
 from omni.engine.scripted import Say, ScriptedEngine
 from omni_server.limits.keys import Keyring
 from omni_server.server import Server
-from omni_server.settings import Resume
+from omni_server.settings import Limits, Resume
 from omni_server.transport.journal import Journal, Lost
 from omni_server.transport.parking import NoSuchSession, Parking
 from tests.server.loopback import client, serving, until
@@ -31,7 +32,7 @@ class Traveller:
         self.token = "new"
         self.got: list[Any] = []  # of the session, without the transport's own
         self.handled = 0  # of its own messages, as the server says
-        self.said: list[str] = []
+        self.said: list[str | bytes] = []
         self.socket: Any = None
 
     async def arrive(self) -> dict[str, Any]:
@@ -46,6 +47,11 @@ class Traveller:
 
     async def say(self, kind: str, **about: Any) -> None:
         self.said.append(json.dumps({"type": kind, **about}))
+        await self.socket.send(self.said[-1])
+
+    async def sound(self, seconds: float) -> None:
+        """One frame of silence; only the first of a session is numbered right."""
+        self.said.append(struct.pack("<BBHIQ", 1, 0, 0, 0, 0) + bytes(2 * round(16_000 * seconds)))
         await self.socket.send(self.said[-1])
 
     async def hear(self) -> Any:
@@ -124,6 +130,53 @@ async def test_what_was_on_its_way_to_the_server_is_said_again_by_its_count() ->
         await one.socket.close()
 
 
+@pytest.mark.parametrize("missed", [True, False])
+async def test_a_message_that_is_being_handled_when_the_connection_is_lost_is_handled_once(missed: bool) -> None:
+    slow = Limits(audio_burst_s=0.1, audio_speed=1.0)  # what comes after the sound waits for 0.4 s
+    async with serving(ScriptedEngine([Say("yes")]), limits=slow) as server:
+        one = Traveller(server)
+        await one.arrive()
+        await one.say("configure", turns={"by": "client"}, speaks=False)
+        await one.sound(0.5)
+        await one.say("say", text="first", id="item_1")
+        (talk,) = server.talks
+        await until(lambda: talk.session.core.listening.audio.position > 0)
+        await asyncio.sleep(0.05)
+        if missed:
+            one.lose()
+            await until(lambda: server.parking.waiting == 1, seconds=0.3)  # though a message is being handled
+        await one.arrive()
+        await one.say("say", text="second", id="item_2")
+        await asyncio.sleep(0.5)  # whoever still handles something is done
+        await one.say("respond")
+        while not one.got or one.got[-1]["type"] != "answer_done":
+            await one.hear()
+        added = [m["item"]["id"] for m in one.got if m["type"] == "item_added" and m["item"]["role"] == "user"]
+        assert added == ["item_1", "item_2"]
+        assert not [m for m in one.got if m["type"] == "error"]
+        one.lose()
+        assert (await one.arrive())["received"] == len(one.said)
+        await one.socket.close()
+
+
+async def test_a_token_is_not_used_up_by_what_came_over_the_connection_before() -> None:
+    async with serving(limits=Limits(audio_burst_s=0.1, audio_speed=1.0)) as server:
+        one = Traveller(server)
+        await one.arrive()
+        await one.sound(0.5)
+        await one.say("ping", t=1)
+        (talk,) = server.talks
+        await until(lambda: talk.session.core.listening.audio.position > 0)
+        await asyncio.sleep(0.05)
+        first = one.token
+        await one.arrive()  # the token that this brings may be lost with its connection
+        while not one.got or one.got[-1]["type"] != "pong":
+            await one.hear()
+        one.token = first
+        await one.arrive()
+        await one.socket.close()
+
+
 async def test_nobody_comes_back_and_the_place_in_the_engine_is_free_after_the_grace_period() -> None:
     engine = ScriptedEngine([Say("yes")], sessions=1)
     async with serving(engine, resume=Resume(grace_s=0.3)) as server:
@@ -153,6 +206,19 @@ async def test_a_client_that_did_not_ask_to_resume_is_not_waited_for() -> None:
         await one.until("opened")
         one.socket.transport.abort()
         await until(lambda: not server.talks, seconds=2)
+
+
+async def test_what_waits_of_a_client_that_is_gone_for_good_is_not_handled_any_more() -> None:
+    slow = Limits(audio_burst_s=0.1, audio_speed=0.1)
+    async with serving(limits=slow) as server, AsyncExitStack() as stack:
+        one = await stack.enter_async_context(client(server))
+        for _ in range(20):
+            await one.sound(np.zeros(8_000, np.int16))
+        (talk,) = server.talks
+        await until(lambda: talk.received > 1)
+        one.socket.transport.abort()
+        await until(lambda: not server.talks and not server.gateway.admission.inside, seconds=1)
+        assert talk.received == 2
 
 
 async def test_a_client_comes_back_before_its_old_connection_is_missed() -> None:

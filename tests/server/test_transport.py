@@ -176,6 +176,23 @@ async def test_a_session_has_its_longest_time() -> None:
             await one.next()
 
 
+@pytest.mark.parametrize("where", ["in time", "in a message"])
+async def test_a_fault_inside_the_server_closes_with_1011(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving() as server, client(server, "/v1/omni?resume=new") as one:
+        await one.until("opened")
+        (talk,) = server.talks
+        if where == "in time":
+            talk.session.failed(RuntimeError("a test"))
+        else:
+            monkeypatch.setattr(talk.session, "handle", None)
+            await one.say("respond")
+        with pytest.raises(ConnectionClosed) as closed:
+            await one.until("nothing that there is")
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1011
+        await until(lambda: not server.talks)
+
+
 async def test_an_engine_waits_for_a_client_that_does_not_read_and_the_client_is_cut_off_in_the_end() -> None:
     engine = ScriptedEngine([Speak(3_600.0)])
     quick = Socket(send_bytes=20_000, slow_reader_s=0.2, close_s=0.2)

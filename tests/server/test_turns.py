@@ -2,14 +2,18 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omni.engine.protocol import Transcript, TurnPrediction
-from omni.engine.scripted import Hang, Say, ScriptedEngine, Speak
+from omni.engine.answering import Reason
+from omni.engine.protocol import Origin, Transcript, TurnPrediction
+from omni.engine.scripted import Hang, Say, ScriptedEngine, ScriptedSession, Speak, Step
 from omni_server.session.settings import Interruption, SessionSettings
 from omni_server.session.setup import SemanticVad, ServerVad
 from omni_server.turns.detector import WINDOW
@@ -175,6 +179,72 @@ def test_words_confirm_an_interruption() -> None:
         assert [event["on"] for event in t.of("omni.ducking")] == [True, False]
 
     run(main())
+
+
+def test_a_turn_goes_on_when_its_patience_is_changed_while_somebody_speaks() -> None:
+    async def main(kind: str, before: dict[str, Any], after: dict[str, Any]) -> None:
+        async with talk(ScriptedEngine([Say("Yes.")])) as t:
+            await t.turns({"type": kind, **before})
+            await t.say(silence(0.5))
+            await t.say(tone(2.0))
+            await t.turns({"type": kind, **after})
+            await t.say(tone(2.0))
+            await t.say(silence(3.0))
+            await t.until("response.done")
+            (started,) = t.of("input_audio_buffer.speech_started")
+            (stopped,) = t.of("input_audio_buffer.speech_stopped")
+            assert started["item_id"] == stopped["item_id"]
+            assert stopped["audio_end_ms"] - started["audio_start_ms"] > 4_000
+            if kind == "server_vad":
+                assert 5_300 - MS <= stopped["audio_end_ms"] <= 5_300 + 2 * MS  # 800 ms of silence, as now wanted
+
+    run(main("server_vad", {"silence_duration_ms": 500}, {"silence_duration_ms": 800}))
+    run(main("semantic_vad", {"eagerness": "high"}, {"eagerness": "medium"}))
+
+
+@pytest.mark.parametrize("after", [None, {"type": "semantic_vad", "create_response": False}])
+def test_a_turn_ends_when_turns_are_to_be_taken_in_another_way(after: dict[str, Any] | None) -> None:
+    async def main() -> None:
+        async with talk(ScriptedEngine([Say("Yes.")])) as t:
+            await t.say(silence(0.5))
+            await t.say(tone(1.0))
+            await t.turns(after)
+            await t.until("session.updated")
+            await t.say(tone(1.0))
+            await t.say(silence(3.0))
+            if after is None:
+                await t.send("input_audio_buffer.commit")
+            await t.until("input_audio_buffer.committed", 2)
+            begun, ended = t.of("input_audio_buffer.speech_started"), t.of("input_audio_buffer.speech_stopped")
+            assert [event["item_id"] for event in begun] == [event["item_id"] for event in ended]
+            assert ended[0]["item_id"] == t.of("input_audio_buffer.committed")[0]["item_id"]
+            assert t.kinds.index("input_audio_buffer.committed") < t.kinds.index("session.updated")
+            assert abs(ended[0]["audio_end_ms"] - 1_500) <= MS
+            assert not t.of("response.created")
+
+    run(main())
+
+
+def test_an_answer_that_was_prepared_follows_instructions_that_came_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    followed: list[str] = []
+    answer = ScriptedSession.answer
+
+    async def noting(self: ScriptedSession, origin: Origin, turn: Sequence[Step]) -> Reason:
+        followed.append(self.spec.instructions)
+        return await answer(self, origin, turn)
+
+    async def main() -> None:
+        async with talk(ScriptedEngine([Say("Yes.")])) as t:
+            await t.say(tone(1.0))
+            await t.say(silence(0.4))
+            await t.update(instructions="Speak Latin.")
+            await t.say(silence(0.6))
+            await t.until("response.done")
+            assert len(t.of("response.created")) == 1
+
+    monkeypatch.setattr(ScriptedSession, "answer", noting)
+    run(main())
+    assert followed == ["", "Speak Latin."]
 
 
 def test_a_semantic_turn_ends_sooner_when_the_engine_is_sure() -> None:

@@ -189,7 +189,11 @@ class Socket:
         while True:
             try:
                 socket = await self._connect(self._token)
-                received = await self._welcome(socket)
+                try:
+                    await self._catch_up(socket, await self._welcome(socket))
+                except BaseException:
+                    socket.transport.abort()
+                    raise
                 break
             except (OSError, WebSocketException, EOFError, TimeoutError) as error:
                 gone = isinstance(error, InvalidStatus) and error.response.status_code == GONE
@@ -202,16 +206,18 @@ class Socket:
                     raise Lost(f"the connection broke and the session is gone ({why}): connect again") from None
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
-        lacking = self._sent - received
-        if not 0 <= lacking <= len(self._kept):
-            self._over = True
-            self._linked.set()
-            raise Lost(f"the connection broke, and {lacking} messages to the server were lost: connect again")
-        for message in list(self._kept)[len(self._kept) - lacking :]:
-            await socket.send(message)
-        self._socket = socket
+        self._socket = socket  # what is said from here on goes there: nothing was awaited since all was sent
         self._linked.set()
         return Again(loop.time() - lost_at)
+
+    async def _catch_up(self, socket: sockets.ClientConnection, received: int) -> None:
+        """Send what the server lacks, and with it what is said meanwhile."""
+        while (lacking := self._sent - received) != 0:
+            if not 0 < lacking <= len(self._kept):
+                self._over = True
+                raise Lost(f"the connection broke, and {lacking} messages to the server were lost: connect again")
+            await socket.send(self._kept[-lacking])
+            received += 1
 
     async def _welcome(self, socket: sockets.ClientConnection) -> int:
         async with asyncio.timeout(self._patience):

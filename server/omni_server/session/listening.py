@@ -11,7 +11,7 @@ from omni.engine.protocol import SAMPLE_RATE
 from omni_server.session.input_audio import InputAudio
 from omni_server.session.settings import SessionSettings
 from omni_server.session.setup import Live, PushToTalk, ServerVad, TurnTaking
-from omni_server.turns.choose import strategy
+from omni_server.turns.choose import changed, strategy
 from omni_server.turns.detector import WINDOW, Ear
 from omni_server.turns.interruption import Doubt, doubt
 from omni_server.turns.strategy import Likely, Resumed, Started, Stopped, Strategy
@@ -83,11 +83,17 @@ class Listening:
         self._strategy = strategy(self.wanted, self.settings.speculate_ms)
 
     def configure(self, wanted: TurnTaking) -> None:
-        """The client wants turns to be taken like this; a turn that is open goes on if its kind stays the same."""
+        """The client wants turns to be taken like this; a turn that is open goes on if its kind stays the same.
+
+        Of another kind nobody could say when it ends, so it ends here.
+        """
         if wanted == self.wanted:
             return
-        manual = isinstance(self.wanted, PushToTalk | Live)
+        manual = self.manual
         self.wanted = wanted
+        if changed(self._strategy, wanted):
+            return
+        self._act(self._strategy.starve(self.audio.position))
         self._begin_anew()
         if self.manual and not manual:
             self.start = self.fed = self.audio.position

@@ -28,6 +28,7 @@ RSV, MASKED, LENGTH = 0x70, 0x80, 0x7F
 CONTROL = 0x08  # set in the opcodes of control frames
 KIND = 0x07  # of an opcode; above 2 there is none
 LONGEST_CONTROL = 125  # bytes
+SMALL = 64  # bytes that a message counts besides its own: empty ones would never fill an inbox
 POST = b"POST "
 BODY_BYTES = re.compile(rb"\r\nContent-Length:[ \t]*(\d{1,9})[ \t]*(?=\r\n|$)", re.IGNORECASE)
 LONGEST_HEAD, LONGEST_BODY = 16 << 10, 256 << 10  # bytes of a POST
@@ -225,8 +226,9 @@ class Connection(ServerConnection):
             if left is None:
                 return
             rest = left
-        self._inbox.append((rest, len(payload)))
-        self._waiting += len(payload)
+        size = len(payload) + SMALL
+        self._inbox.append((rest, size))
+        self._waiting += size
         if self._waiting > self.inbox_bytes and not self._held:
             self._held = True
             self.transport.pause_reading()
@@ -269,7 +271,8 @@ class Connection(ServerConnection):
         if self.protocol.state is not State.OPEN or self.transport.is_closing():
             return False
         if isinstance(message, str):
-            payload, head = message.encode(), FINAL_TEXT
+            # An engine may say half a surrogate pair: that costs a question mark, not the connection.
+            payload, head = message.encode(errors="replace"), FINAL_TEXT
         else:
             payload, head = message, FINAL_BINARY
         size = len(payload)

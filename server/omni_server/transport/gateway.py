@@ -3,10 +3,12 @@ handshake is answered, so that a refusal is a status of HTTP, with a time to com
 """
 
 import asyncio
+import hmac
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
+from weakref import WeakKeyDictionary
 
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
@@ -90,6 +92,7 @@ class Gateway:
         self._parking = parking
         self._open_session = open_session
         self._limits = limits
+        self._opened_with: WeakKeyDictionary[Session, bytes] = WeakKeyDictionary()  # the client secret, hashed
 
     def serves(self, path: str) -> bool:
         """Whether a websocket is offered there."""
@@ -126,8 +129,10 @@ class Gateway:
         wire = self._wires.get(url.path)
         offered = offered_subprotocols(request)
         self._check_origin(request)
-        secret = self._secret(request, offered, wire)
-        who = self.known(request, offered) if secret is None else secret.who
+        query = {name: values[-1] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
+        key = keys.presented(request.headers.get("Authorization"), offered)
+        secret = self._secret(key, wire)
+        who = secret.who if secret is not None else self._returning(key, query, wire) or self.known(request, offered)
         if self.draining:
             raise Denied(503, "restarting", "the server is about to stop", retry_after=self._settings.socket.drain_s)
         address = connection.remote_address
@@ -137,10 +142,11 @@ class Gateway:
             raise Denied(many.status, many.reason, str(many), many.retry_after) from None
         passed = Pass(ticket, who)
         try:
-            query = {name: values[-1] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
             if wire is not None:
                 open_dialect = wire.open if secret is None else secret.opens
                 await self._inside(passed, wire, open_dialect, query, browser="Origin" in request.headers)
+            if secret is not None and key is not None and passed.session is not None:
+                self._opened_with[passed.session] = keys.hashed(key)
         except BaseException:
             await asyncio.shield(passed.give_back())
             raise
@@ -154,10 +160,18 @@ class Gateway:
         ):  # fmt: skip
             raise Denied(403, "origin", f"pages from {origin} may not connect: --limits-origins names those that may")
 
-    def _secret(self, request: Request, offered: Sequence[str], wire: Wire | None) -> ClientSecret | None:
-        """The client secret that a request brings, if it is one and good here."""
-        secret = self.secrets.find(keys.presented(request.headers.get("Authorization"), offered))
+    def _secret(self, key: str | None, wire: Wire | None) -> ClientSecret | None:
+        """The client secret that a key is, if it is one and good here."""
+        secret = self.secrets.find(key)
         return secret if secret is not None and wire is not None and secret.wire == wire.name else None
+
+    def _returning(self, key: str | None, query: Mapping[str, str], wire: Wire | None) -> str | None:
+        """Who comes back to the session that this client secret opened: it may be too old by now to open another."""
+        slip = self._parking.named(query.get("resume", ""))
+        if slip is None or key is None or wire is None:
+            return None
+        opened_with = self._opened_with.get(slip.held.session)
+        return slip.who if opened_with is not None and hmac.compare_digest(opened_with, keys.hashed(key)) else None
 
     async def _inside(
         self, passed: Pass, wire: Wire, open_dialect: Opens, query: Mapping[str, str], *, browser: bool

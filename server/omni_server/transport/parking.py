@@ -66,11 +66,16 @@ class Parking(Generic[Parked]):
 
     def find(self, token: str, who: str) -> Slip[Parked]:
         """The session of a token; raises `NoSuchSession`."""
-        name, _, secret = token.partition(".")
-        slip = self._slips.get(name)
-        if slip is None or not slip.opens(secret) or slip.who != who:
+        slip = self.named(token)
+        if slip is None or slip.who != who:
             raise NoSuchSession("this token resumes nothing: its session is over, or the token was used")
         return slip
+
+    def named(self, token: str) -> Slip[Parked] | None:
+        """The session of a token, whoever brings it."""
+        name, _, secret = token.partition(".")
+        slip = self._slips.get(name)
+        return slip if slip is not None and slip.opens(secret) else None
 
     def park(self, slip: Slip[Parked], give_up: Callable[[], None]) -> bool:
         """Its connection is lost: call `give_up` after the grace period. False when there is no place to wait."""

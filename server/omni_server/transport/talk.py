@@ -19,6 +19,7 @@ from omni_server.transport.journal import Journal
 from omni_server.transport.parking import Parking, Slip
 
 NORMAL, GOING_AWAY, INTERNAL, TRY_AGAIN, TOO_SLOW = 1000, 1001, 1011, 1013, 4008
+FAULTS = frozenset({"error", "internal_error"})  # why a session ended, where the server is to blame
 LEFT_ON_PURPOSE = frozenset({1000, 1001})  # close codes after which nobody comes back
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class Talk:
         self.journal = journal
         self.slip: Slip[Talk] | None = None
         self.parking: Parking[Talk] | None = None
-        self.received = 0  # messages of the client that were handled
+        self.received = 0  # messages of the client that were taken, each to be done whatever becomes of its connection
         self.answering = 0  # responses that are open
         self.draining = False
         self.why = "client"  # it ended
@@ -77,7 +78,10 @@ class Talk:
         self._answered = answered
         self._owed = 0.0  # s to wait before more sound is taken
         self._link: Connection | None = None
+        self._newest: Connection | None = None  # the last that there was: no other one is read
         self._linked = asyncio.Event()
+        self._readers: set[asyncio.Task[None]] = set()
+        self._reading = asyncio.Lock()
         self._over = False
         self._held_up = False  # an event waits for a client that reads slowly
         session.straight(self)
@@ -89,17 +93,22 @@ class Talk:
 
     async def carry(self, connection: Connection, received: int | None = None) -> None:
         """Talk over this connection until it is gone; `received` messages reached a client that resumes."""
-        before = self._link
-        if before is not None:  # it comes back before its old connection was missed
-            self._link = None
-            before.cut_off()
+        if self._over:  # since it was let in
+            return
         if received is not None and self.journal is not None:
             self._again(connection, received)
-        self._link = connection
+        if self._link is not None:  # the client comes back before its old connection was missed
+            self._link.cut_off()
+        self._link = self._newest = connection
         self._linked.set()
+        reader = asyncio.create_task(self._read(connection), name=f"reader of {self.name}")
+        self._readers.add(reader)
+        reader.add_done_callback(self._readers.discard)
+        gone = asyncio.create_task(connection.wait_closed(), name=f"connection of {self.name}")
         try:
-            await self._read(connection)
+            await asyncio.wait({reader, gone}, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            gone.cancel()
             if self._link is connection:
                 self._link = None
                 self._linked.clear()
@@ -115,41 +124,54 @@ class Talk:
             connection.put(message)
 
     async def _read(self, connection: Connection) -> None:
-        connection.prompt = partial(self._prompt, connection)
-        while (message := await connection.next_or_rest()) is not None:
-            if self._link is not connection or self._over:
-                return
-            if isinstance(message, list):
-                commands: list[Command] = message
-            else:
-                if self._witness is not None:
-                    self._witness.client(message)
-                commands = self.dialect.read(message)
-            for command in commands:
-                if self._owed:
-                    owed, self._owed = self._owed, 0.0
-                    await self._clock.sleep(owed)
-                if type(command) is AppendAudio:
-                    self._spend(command)
-                try:
-                    await self.session.handle(command)
-                except Closed:
-                    return
-            self._handled()
+        """Do what comes over this connection, also what waits when it is lost, until the client comes over another."""
+        try:
+            async with self._reading:  # what was taken from the connection before is done first
+                connection.prompt = partial(self._prompt, connection)
+                while (message := await connection.next_or_rest()) is not None and not self._over:
+                    if isinstance(message, list):
+                        await self._do(message)
+                    elif self._newest is connection:
+                        await self._do(self._take(message))
+                    else:
+                        return  # it does not count, so the client sends it again
+        except Closed:
+            return
+        except Exception:
+            log.exception("a message could not be handled", extra={"session": self.name})
+            self.end("error")
+
+    def _take(self, message: Message) -> list[Command]:
+        """What a message wants. It counts from here on: a client that comes back meanwhile must not send it again."""
+        if self._witness is not None:
+            self._witness.client(message)
+        commands: list[Command] = self.dialect.read(message)
+        self.received += 1
+        if self.slip is not None:
+            self.slip.confirm()  # whoever speaks here has read the token that came first
+        return commands
+
+    async def _do(self, commands: list[Command]) -> None:
+        for command in commands:
+            if self._owed:
+                owed, self._owed = self._owed, 0.0
+                await self._clock.sleep(owed)
+            if type(command) is AppendAudio:
+                self._spend(command)
+            await self.session.handle(command)
+        self._answer()
 
     def _prompt(self, connection: Connection, message: Message) -> Message | Rest | None:
         """Sound that nothing waits before goes all the way at once: three rounds of the event loop less for a frame."""
         if self._owed or self._over or self._link is not connection or not self.session.prompt:
             return message
         try:
-            if self._witness is not None:
-                self._witness.client(message)
-            commands = self.dialect.read(message)
+            commands = self._take(message)
             if len(commands) != 1 or type(commands[0]) is not AppendAudio:
                 return commands
             self._spend(commands[0])
             self.session.handle_now(commands[0])
-            self._handled()
+            self._answer()
         except Exception:
             log.exception("a message could not be taken", extra={"session": self.name})
             self.end("error")
@@ -158,14 +180,11 @@ class Talk:
     def _spend(self, command: AppendAudio) -> None:
         self._owed = self._pace.take(len(command.samples) / command.rate, self._clock.now)
 
-    def _handled(self) -> None:
-        """A message of the client has been taken in."""
+    def _answer(self) -> None:
+        """Send what the dialect itself has to say to a message that is done."""
         if self._answering is not None:
             for answer in self._answering.answers():
                 self._send(answer)
-        self.received += 1
-        if self.slip is not None:
-            self.slip.confirm()  # whoever speaks here has read the token that came first
 
     def _lost(self, connection: Connection) -> None:
         code = connection.protocol.close_rcvd
@@ -214,7 +233,8 @@ class Talk:
 
     def ready(self) -> bool:
         """Whether sound may go past the queue of events."""
-        return self._link is not None and not self._held_up and not self._link.paused
+        link = self._link
+        return link is not None and not self._held_up and not link.paused and not link.transport.is_closing()
 
     def take(self, event: Event) -> None:
         """Sound, past the queue."""
@@ -264,13 +284,16 @@ class Talk:
         link = self._link
         try:
             if link is not None and not link.cut:
-                closing = asyncio.create_task(link.close(INTERNAL if self.why == "error" else code, self.why[:100]))
+                closing = asyncio.create_task(link.close(INTERNAL if self.why in FAULTS else code, self.why[:100]))
             else:
                 closing = None
+            readers = set(self._readers)
+            for reader in readers:
+                reader.cancel()  # what waits is for nobody
             await self.session.close()
             if self._writer is not asyncio.current_task():
                 self._writer.cancel()
-                await asyncio.wait({self._writer})
+                await asyncio.wait({self._writer, *readers})
             if closing is not None:
                 await asyncio.wait({closing})
         except Exception:

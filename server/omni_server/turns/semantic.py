@@ -28,11 +28,15 @@ class BySemantics:
     """Silence is measured against the engine's latest prediction of this pause."""
 
     def __init__(self, wanted: SemanticVad) -> None:
-        self._eagerness = wanted.eagerness
         self._voice = Voice(THRESHOLD)
         self._speaking = self._likely = False
         self._prediction: float | None = None
         self._heard = 0  # samples
+        self.change(wanted)
+
+    def change(self, wanted: SemanticVad) -> None:
+        """Go on like this, also with a turn that is open."""
+        self._eagerness = wanted.eagerness
 
     def window(self, start: int, probability: float, level: float) -> list[Verdict]:
         """The next window of sound."""

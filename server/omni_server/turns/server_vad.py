@@ -12,11 +12,15 @@ class ByServerVad:
     """Counts silence in samples of audio, not in time: a stalled network cuts nobody off."""
 
     def __init__(self, wanted: ServerVad, speculate_ms: int) -> None:
-        self._threshold = wanted.threshold
-        self._patience = max(WINDOW, wanted.silence_duration_ms * PER_MS)
         self._speculate = speculate_ms * PER_MS
         self._voice = Voice(wanted.threshold)
         self._speaking = self._likely = False
+        self.change(wanted)
+
+    def change(self, wanted: ServerVad) -> None:
+        """Go on like this, also with a turn that is open."""
+        self._threshold = self._voice.threshold = wanted.threshold
+        self._patience = max(WINDOW, wanted.silence_duration_ms * PER_MS)
 
     def window(self, start: int, probability: float, level: float) -> list[Verdict]:
         """The next window of sound."""
