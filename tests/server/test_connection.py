@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from websockets.frames import Opcode
 from websockets.protocol import Protocol, Side, State
 
+from omni_server.transport.connection import SMALL
 from tests.server.wire_bytes import Small, masked, opened, through_ours, through_websockets
 
 TEXT, BINARY, CONT, CLOSE, PING, PONG = (int(o) for o in (
@@ -68,13 +69,22 @@ async def test_frames_that_come_in_crumbs_are_put_together(step: int) -> None:
 async def test_a_full_inbox_makes_the_network_wait_and_an_emptied_one_lets_it_go_on() -> None:
     connection, pipe = opened()
     for _ in range(11):
-        connection.data_received(masked(BINARY, b"x" * 1_000))
+        connection.data_received(masked(BINARY, b"x" * (1_000 - SMALL)))
     assert not pipe.reading
     for _ in range(5):
         await connection.next()
         assert not pipe.reading
     await connection.next()
     assert pipe.reading
+
+
+async def test_messages_without_a_byte_fill_an_inbox_too() -> None:
+    connection, pipe = opened()
+    for _ in range(Small.inbox_bytes // SMALL):
+        connection.data_received(masked(TEXT))
+    assert pipe.reading
+    connection.data_received(masked(TEXT))
+    assert not pipe.reading
 
 
 @settings(deadline=None, max_examples=60)
@@ -95,6 +105,12 @@ async def test_every_form_of_length_is_read(size: int, step: int) -> None:
     data = masked(BINARY, bytes(size)) * 2
     ours = through_ours([data[at : at + step] for at in range(0, len(data), step)])
     assert ours.messages == [bytes(size)] * 2
+
+
+async def test_half_a_surrogate_pair_goes_out_as_a_question_mark() -> None:
+    connection, pipe = opened()
+    assert connection.put("a\ud800b")
+    assert pipe.written == b"\x81\x03a?b"
 
 
 async def test_nothing_is_put_on_a_connection_that_is_closing() -> None:

@@ -15,8 +15,18 @@ from omni.engine.scripted import Call, Say, ScriptedEngine, Speak
 from omni_server.dialects.dialect import NotServed, WireLimits
 from omni_server.dialects.omni_v1.sound import G711, OpusDecoder, OpusEncoder, to_pcm16
 from omni_server.dialects.omni_v1.wire import OmniV1, OmniV1Wire
-from omni_server.session.commands import AppendAudio, Configure, Reject
-from omni_server.session.events import AudioDelta, CodesDelta, PartDone, Place
+from omni_server.session.commands import AddItem, AppendAudio, Configure, CreateResponse, Reject
+from omni_server.session.events import (
+    Answer,
+    AudioDelta,
+    CodesDelta,
+    ItemAdded,
+    PartDone,
+    Place,
+    Problem,
+    ResponseCreated,
+    SessionChanged,
+)
 from tests.server.loopback import client, serving
 
 with warnings.catch_warnings():
@@ -159,6 +169,40 @@ def test_an_error_brings_the_clients_reference_back() -> None:
     assert told(wire(), type="say", ref="r1").ref == "r1"
 
 
+HALF = "\ud800"  # of a surrogate pair, which no text has and no UTF-8 can hold
+
+
+@pytest.mark.parametrize(
+    "message",
+    [{"type": HALF, "ref": HALF}, {"type": "configure", HALF * 1_000: 1, "ref": HALF * 1_000},
+     {"type": "configure", "instructions": HALF, "tools": [{"name": "f", "parameters": {HALF: [HALF]}}]},
+     {"type": "say", "text": HALF, "id": HALF}, {"type": "respond", "metadata": {HALF: HALF}}],
+)  # fmt: skip
+def test_half_a_surrogate_pair_comes_back_as_a_question_mark(message: dict[str, Any]) -> None:
+    dialect = wire()
+    match told(dialect, **message):
+        case Reject() as wrong:
+            (frame,) = dialect.write(Problem(wrong.code, wrong.message, wrong.param, ref=wrong.ref))
+            assert set(json.loads(frame)["ref"]) == {"?"}
+        case Configure(setup=setup):
+            (frame,) = dialect.write(SessionChanged("sess_1", setup))
+            assert setup.instructions == "?"
+        case AddItem(item=item):
+            (frame,) = dialect.write(ItemAdded(item, None))
+        case CreateResponse(wishes=wishes):
+            (frame,) = dialect.write(ResponseCreated(Answer("resp_1", metadata=wishes.metadata)))
+    assert isinstance(frame, str)
+    assert "?" in frame.encode().decode()
+    assert len(frame) < 2_000
+
+
+@pytest.mark.parametrize("deep", ["[" * 400 + "]" * 400, "[NaN]"])
+def test_a_schema_that_others_cannot_read_is_refused(deep: str) -> None:
+    (command,) = wire().read('{"type": "configure", "tools": [{"name": "f", "parameters": {"a": ' + deep + "}}]}")
+    assert isinstance(command, Reject)
+    assert command.param == "tools.0.parameters"
+
+
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -247,6 +291,14 @@ async def test_an_echo_that_lives_answers_every_frame() -> None:
             assert set(np.frombuffer(frame["payload"], "<i2")) == {n + 1}
         await one.say("cancel")
         assert (await one.until("answer_done"))[-1]["status"] == "cancelled"
+
+
+async def test_a_session_goes_on_after_half_a_surrogate_pair() -> None:
+    async with serving() as server, client(server) as one:
+        await one.say("nope", ref="\ud800")
+        assert (await one.until("error"))[-1]["ref"] == "?"
+        await one.say("say", text="a\ud800b")
+        assert (await one.until("item_done"))[-1]["item"]["parts"] == [{"type": "text", "text": "a?b"}]
 
 
 async def test_a_tool_is_called_and_its_result_read() -> None:

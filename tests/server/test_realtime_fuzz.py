@@ -230,8 +230,9 @@ class AnyClient(RuleBasedStateMachine):
     def teardown(self) -> None:
         async def end() -> None:
             talk = self.talk
+            before = len(talk.of("session.updated"))
             await talk.update(audio={"input": {"turn_detection": None}})
-            await talk.until("session.updated", len(talk.of("session.updated")) + 1)
+            await talk.until("session.updated", before + 1)
             await talk.send("response.cancel")
             await asyncio.sleep(5)
             assert not [e for e in talk.of("error") if e["error"]["code"] == "internal_error"]

@@ -1,10 +1,20 @@
 """Habits and limits of a session over the realtime wire, in virtual time: waiting, interrupting, filling up."""
 
 import asyncio
+import base64
+import io
 import json
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
 
 from omni.engine.scripted import Say, ScriptedEngine, Speak
+from omni_server.session import pictures
+from omni_server.session.items import ImagePart, Message, SpeechPart, still
 from omni_server.session.settings import Interruption, SessionSettings
+from omni_tokenizers.image.read import read_image
 from tests.server.realtime_talk import Talk, silence, talk, tone
 from tests.virtual_time import run
 
@@ -135,3 +145,82 @@ def test_texts_and_pictures_fill_a_conversation_up_to_a_limit() -> None:
         assert len(t.of("conversation.item.added")) == 1
 
     run(main())
+
+
+def picture(side: int) -> dict[str, str]:
+    """A white square in black and white: a few bytes for many pixels."""
+    file = io.BytesIO()
+    Image.new("1", (side, side), 1).save(file, "PNG")
+    url = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return {"type": "input_image", "image_url": url}
+
+
+def shown(*sides: int) -> dict[str, Any]:
+    return {"type": "message", "role": "user", "content": [picture(side) for side in sides]}
+
+
+@pytest.mark.parametrize("aside", [False, True])
+def test_pictures_that_are_too_many_together_are_refused_before_any_is_decoded(
+    aside: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[int] = []
+
+    def counted(file: bytes, **options: Any) -> Any:
+        decoded.append(len(file))
+        return read_image(file, **options)
+
+    monkeypatch.setattr(pictures, "read_image", counted)
+
+    async def main() -> None:
+        async with talk(ScriptedEngine(ANSWER), settings=SessionSettings(content_bytes=40_000)) as t:
+            await t.send("conversation.item.create", item=shown(100))  # 30,000 bytes
+            await t.until("conversation.item.done")
+            if aside:
+                context = [shown(50), shown(50)]  # 7,500 each: one of them fits
+                await t.send("response.create", event_id="e", response={"conversation": "none", "input": context})
+            else:
+                await t.send("conversation.item.create", event_id="e", item=shown(50, 50))
+            error = (await t.until("error"))["error"]
+            assert (error["code"], error["event_id"]) == ("conversation_full", "e")
+            assert error["param"] == ("response.input" if aside else "item.content")
+            assert len(decoded) == 1
+            assert [event["type"] for event in t.of("response.created")] == []
+            await t.send("conversation.item.create", item=shown(50))
+            await t.until("conversation.item.done", 2)
+
+    run(main())
+
+
+def test_an_engine_without_eyes_has_no_picture_read() -> None:
+    async def main() -> None:
+        async with talk(ScriptedEngine(ANSWER, sees=False)) as t:
+            broken = {"type": "input_image", "image_url": "data:image/png;base64,%%%"}
+            item = {"type": "message", "role": "user", "content": [broken]}
+            await t.send("conversation.item.create", item=item)
+            await t.send("response.create", response={"input": [item]})
+            await t.until("error", 2)
+        assert [e["error"]["code"] for e in t.of("error")] == ["image_input_not_supported"] * 2
+
+    run(main())
+
+
+def test_an_icon_is_refused_since_it_would_be_decoded_before_its_size_is_known() -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(file, "ICO")
+    url = f"data:image/x-icon;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+    async def main() -> None:
+        async with talk(ScriptedEngine(ANSWER)) as t:
+            item = {"type": "message", "role": "user", "content": [{"type": "input_image", "image_url": url}]}
+            await t.send("conversation.item.create", item=item)
+            await t.until("error")
+        assert "icon" in t.of("error")[0]["error"]["message"]
+
+    run(main())
+
+
+def test_what_waits_for_the_wire_holds_neither_pixels_nor_sound() -> None:
+    message = Message("a", "user", [ImagePart("data:", None, np.zeros((2, 2, 3), np.uint8))])
+    message.parts.append(SpeechPart("hi", 1.0, np.zeros(16_000, np.int16)))
+    image, speech = still(message).parts  # type: ignore[union-attr]
+    assert (image, speech) == (ImagePart("data:"), SpeechPart("hi", 1.0))

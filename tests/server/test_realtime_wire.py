@@ -14,6 +14,8 @@ from omni_server.dialects.realtime.sound import nearest, table
 from omni_server.dialects.realtime.wire import RealtimeDialect, RealtimeWire
 from omni_server.session import events
 from omni_server.session.commands import AppendAudio, Configure, CreateResponse, Reject
+from omni_server.session.items import ImagePart, Message, TextPart
+from omni_server.session.outbox import weight
 from omni_server.session.setup import PushToTalk, SemanticVad, ServerVad
 from tests.server.stock_events import check
 
@@ -74,6 +76,10 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (session(tools=[{}] * 3), VALUE, "session.tools"),
     (session(tools=[{"type": "mcp"}]), VALUE, "session.tools[0].type"),
     (session(max_output_tokens=5000), VALUE, "session.max_output_tokens"),
+    (session(tracing=[[]] * 5_000), VALUE, "session.tracing"),
+    (session(prompt={"id": "p", "variables": {"a": "x" * 8_192}}), VALUE, "session.prompt"),
+    (session(truncation={"type": "x" * 8_192}), VALUE, "session.truncation"),
+    (session(tools=[{"name": "f", "parameters": {"a": "x" * 200}}]), VALUE, "session.tools[0].parameters"),
     (heard(turn_detection={"type": "x"}), VALUE, f"{TURNS}.type"),
     (heard(turn_detection={"threshold": 2}), VALUE, f"{TURNS}.threshold"),
     (heard(format={"type": "audio/pcm", "rate": 16000}), VALUE, "session.audio.input.format.rate"),
@@ -169,6 +175,29 @@ def test_only_keys_that_are_there_change() -> None:
     assert shown["audio"]["input"]["turn_detection"]["silence_duration_ms"] == 500
 
 
+def test_a_small_update_copies_nothing_that_it_does_not_change() -> None:
+    wire = dialect()
+    before = read(session(tools=[FUNCTION], tracing={"a": 1}), wire).setup.wire
+    after = read(heard(turn_detection=None), wire).setup.wire
+    assert after["tools"] is before["tools"]
+    assert after["tracing"] is before["tracing"]
+    assert before["audio"]["input"]["turn_detection"]["type"] == "server_vad"
+    assert after["audio"]["input"]["turn_detection"] is None
+
+
+def test_what_waits_for_the_wire_weighs_what_it_holds() -> None:
+    command = read(session(instructions="x" * 900))
+    assert weight(events.SessionChanged("sess_1", command.setup)) > 1_000
+    assert weight(events.ItemAdded(Message("a", "user", [ImagePart("data:" + "x" * 900)]), None)) > 1_000
+
+
+def test_a_response_may_be_as_long_as_the_server_lets_although_the_session_is_short() -> None:
+    short = read(session(max_output_tokens=5)).setup
+    for said, longest in (({"max_output_tokens": "inf"}, 4_096), ({"max_output_tokens": 7}, 7), ({}, 5)):
+        command = read(response(**said))
+        assert short.spec(4_096, command.wishes).longest == longest
+
+
 def test_an_update_that_is_refused_changes_nothing() -> None:
     wire = dialect()
     assert isinstance(read(session(instructions="no", output_modalities=["video"]), wire), Reject)
@@ -235,6 +264,17 @@ def test_sound_is_written_in_events_that_every_client_takes() -> None:
     assert np.abs(whole - np.clip(sound * 32768, -32768, 32767)).max() <= 0.5
 
 
+@pytest.mark.parametrize("kind", [events.ItemAdded, events.ItemDone])
+def test_pictures_that_would_make_an_event_too_long_come_back_without_their_data(kind: Any) -> None:
+    head, small, big = "data:image/png;base64,", "A" * 300_000, "A" * 900_000
+    parts = [TextPart("€" * 20_000), ImagePart(head + small), ImagePart(head + big), ImagePart(head + small)]
+    (frame,) = dialect().write(kind(Message("a", "user", list(parts)), None))
+    content = check(frame)["item"]["content"]
+    assert [part.get("image_url") for part in content] == [None, head + small, head, head + small]
+    assert content[0]["text"] == "€" * 20_000
+    assert len(frame) < 1 << 20
+
+
 def test_an_answer_may_have_a_format_of_its_own() -> None:
     wire = dialect()
     command = read(response(audio={"output": {"format": {"type": "audio/pcmu"}}}), wire)
@@ -264,3 +304,9 @@ def test_g711_is_that_of_the_standard_library(kind: Any, law: str) -> None:
 def test_half_a_surrogate_pair_does_not_reach_the_engine() -> None:
     command = read(item({"type": "input_text", "text": "a\ud800b"}))
     assert command.item.parts[0].text == "a?b"
+
+
+def test_a_number_that_json_cannot_show_is_not_taken_to_be_shown() -> None:
+    (command,) = dialect().read('{"type":"session.update","session":{"type":"realtime","tracing":{"a":1e999}}}')
+    assert isinstance(command, Reject)
+    assert command.param == "session.tracing"

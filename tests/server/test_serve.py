@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,8 +15,9 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from omni.engine.clock import SystemClock
 from omni_server import cli
-from omni_server.record.recorder import replay
+from omni_server.record.recorder import Recorder, Recording, replay
 
 
 def check(capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, str, str]:
@@ -120,3 +122,38 @@ async def test_a_second_signal_does_not_wait_for_answers() -> None:
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), 20) == 0
+
+
+def test_what_cannot_be_written_costs_its_own_line_and_nobody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fussy(recording: Recording, line: str | None) -> None:
+        if line is not None and "poison" in line:
+            raise RuntimeError("not this")
+        written(recording, line)
+
+    written = Recording.write
+    monkeypatch.setattr(Recording, "write", fussy)
+    recorder = Recorder.into(str(tmp_path))
+    one, other = (recorder.begin(name, dialect="d", model="m", clock=SystemClock()) for name in ("one", "other"))
+    one.client("poison")
+    one.client("half a pair: \ud800")
+    other.server("fine")
+    one.close()
+    other.close()
+    asyncio.run(recorder.close())
+    kept = {file.stem.split("-")[-1]: [said for _, _, said in replay(file)] for file in tmp_path.iterdir()}
+    assert kept == {"one": ["half a pair: ?"], "other": ["fine"]}
+
+
+async def test_a_disk_that_hangs_does_not_hold_the_server_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = threading.Event()
+    monkeypatch.setattr(Recording, "write", lambda _recording, _line: answers.wait())
+    recorder = Recorder(tmp_path, waiting=2, patience_s=0.05)
+    recording = recorder.begin("one", dialect="d", model="m", clock=SystemClock())
+    for _ in range(5):
+        recording.client("more than may wait")
+    assert recording.lost >= 2
+    await asyncio.wait_for(recorder.close(), 5)
+    answers.set()
+    await recorder.close()  # the thread is gone

@@ -14,6 +14,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -22,6 +23,7 @@ from omni.engine.clock import Clock
 from omni_server.transport.connection import Message
 
 WAITING = 20_000  # lines that may wait for the disk
+PATIENCE_S = 10.0  # with a disk that does not answer, at the end
 PRIVATE = 0o700  # what people said is for the owner alone
 log = logging.getLogger(__name__)
 
@@ -71,16 +73,17 @@ class Recording:
                 self._file = None
             return
         if self._file is None:
-            self._file = self.path.open("a", encoding="utf-8")
+            self._file = self.path.open("a", encoding="utf-8", errors="replace")
         self._file.write(line + "\n")
 
 
 class Recorder:
     """The folder, and the thread that writes into it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, waiting: int = WAITING, patience_s: float = PATIENCE_S) -> None:
         self._folder = folder
-        self._lines: queue.Queue[tuple[Recording, str | None] | None] = queue.Queue(WAITING)
+        self._patience_s = patience_s
+        self._lines: queue.Queue[tuple[Recording, str | None] | None] = queue.Queue(waiting)
         self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
         self._thread.start()
 
@@ -101,16 +104,23 @@ class Recorder:
         return recording
 
     async def close(self) -> None:
-        """Write what waits, and end the thread."""
-        await asyncio.to_thread(self._lines.put, None)
-        await asyncio.to_thread(self._thread.join)
+        """Write what waits, and end the thread; what the disk does not take in time is given up."""
+        await asyncio.to_thread(self._finish)
+
+    def _finish(self) -> None:
+        until = time.monotonic() + self._patience_s
+        with suppress(queue.Full):
+            self._lines.put(None, timeout=self._patience_s)
+        self._thread.join(max(0.0, until - time.monotonic()))
+        if self._thread.is_alive():
+            log.error("the disk takes no more: what waited is not recorded", extra={"file": str(self._folder)})
 
     def _write(self) -> None:
         while (found := self._lines.get()) is not None:
             recording, line = found
             try:
                 recording.write(line)
-            except OSError as error:
+            except Exception as error:  # whatever it is, the other sessions are recorded
                 if not recording.lost:
                     log.error("a session cannot be recorded: %s", error, extra={"file": str(recording.path)})
                 recording.lost += 1

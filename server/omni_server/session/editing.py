@@ -23,6 +23,11 @@ class Editing:
     answers: Answers
     listening: Listening
 
+    @property
+    def room(self) -> int:
+        """Bytes of texts and pictures that the conversation may still take."""
+        return self.ground.settings.content_bytes - sum(map(content_bytes, self.ground.conversation))
+
     def add(self, command: commands.AddItem) -> None:
         """Put an item into the conversation."""
         ground, item = self.ground, command.item
@@ -40,7 +45,7 @@ class Editing:
         if len(conversation) >= ground.settings.items:
             text = f"the conversation has {len(conversation)} items, as many as it may: delete some first"
             return self.problem("conversation_full", text, "item", command.ref)
-        if sum(map(content_bytes, conversation)) + content_bytes(item) > ground.settings.content_bytes:
+        if content_bytes(item) > self.room:
             text = f"the conversation would hold more than {ground.settings.content_bytes:,} bytes: delete items first"
             return self.problem("conversation_full", text, "item", command.ref)
         telling = ground.telling

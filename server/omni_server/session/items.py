@@ -73,10 +73,23 @@ Item = Message | FunctionCall | FunctionResult
 
 
 def still(item: Item) -> Item:
-    """The item as it is now: events wait for the wire while the conversation goes on."""
+    """The item as it is now: events wait for the wire while the conversation goes on.
+
+    Without sound and pixels, which no wire shows: events would hold them after the item is gone.
+    """
     if isinstance(item, Message):
-        return replace(item, parts=[replace(part) for part in item.parts])
+        return replace(item, parts=[_shown(part) for part in item.parts])
     return replace(item)
+
+
+def _shown(part: Part) -> Part:
+    match part:
+        case SpeechPart():
+            return replace(part, samples=None)
+        case ImagePart():
+            return replace(part, pixels=None)
+        case _:
+            return replace(part)
 
 
 def content_bytes(item: Item) -> int:

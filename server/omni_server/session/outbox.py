@@ -1,13 +1,24 @@
 """What waits for the wire: bounded, so that an engine does not work for a client that does not read."""
 
 import asyncio
+import json
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from omni.engine.reader import Reader
-from omni_server.session.events import AudioDelta, CodesDelta, Event, TextDelta
+from omni_server.session.events import (
+    AudioDelta,
+    CodesDelta,
+    Event,
+    ItemAdded,
+    ItemDone,
+    ItemRetrieved,
+    SessionChanged,
+    TextDelta,
+)
+from omni_server.session.items import content_bytes
 
 SMALL = 200  # bytes that an event without sound counts
 
@@ -20,6 +31,10 @@ def weight(event: Event) -> int:
         return SMALL + event.codes.nbytes
     if isinstance(event, TextDelta):
         return SMALL + len(event.text)
+    if isinstance(event, SessionChanged):
+        return SMALL + len(json.dumps(event.setup.wire, default=dict))
+    if isinstance(event, ItemAdded | ItemDone | ItemRetrieved):
+        return SMALL + content_bytes(event.item)
     return SMALL
 
 
@@ -45,7 +60,7 @@ class Outbox(AsyncIterator[Event]):
     # Sound goes straight to the wire when nothing waits before it: a round of the event loop less for each piece.
     straight: Straight | None = field(default=None, init=False)
     waiting: int = field(default=0, init=False)  # bytes
-    _events: deque[Event] = field(default_factory=deque, init=False)
+    _events: deque[tuple[Event, int]] = field(default_factory=deque, init=False)  # with their weights
     _reader: Reader = field(default_factory=Reader, init=False)
     _taken: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _closed: bool = field(default=False, init=False)
@@ -58,21 +73,22 @@ class Outbox(AsyncIterator[Event]):
         if type(event) is AudioDelta and straight is not None and not self._events and straight.ready():
             straight.take(self.leaving(event))
             return
-        self._events.append(event)
-        self.waiting += weight(event)
+        size = weight(event)
+        self._events.append((event, size))
+        self.waiting += size
         self._reader.wake()
 
     def drop_audio(self, response: str) -> float:
         """Forget the sound of a response that has not left; says how many seconds that was."""
-        kept: deque[Event] = deque()
+        kept: deque[tuple[Event, int]] = deque()
         seconds = 0.0
-        for event in self._events:
+        for event, size in self._events:
             if isinstance(event, AudioDelta | CodesDelta) and event.place.response == response:
-                self.waiting -= weight(event)
+                self.waiting -= size
                 if isinstance(event, AudioDelta):
                     seconds += len(event.samples) / event.rate
             else:
-                kept.append(event)
+                kept.append((event, size))
         self._events = kept
         self._taken.set()
         return seconds
@@ -99,7 +115,7 @@ class Outbox(AsyncIterator[Event]):
             if self._closed:
                 raise StopAsyncIteration
             await self._reader.wait()
-        event = self._events.popleft()
-        self.waiting -= weight(event)
+        event, size = self._events.popleft()
+        self.waiting -= size
         self._taken.set()
         return self.leaving(event)

@@ -36,7 +36,7 @@ from omni_server.session.commands import AddItem, AppendAudio, Command, CreateRe
 from omni_server.session.core import Core
 from omni_server.session.events import Ended, Event, Problem, Transcribed
 from omni_server.session.outbox import Outbox, Straight
-from omni_server.session.pictures import NoPicture, see
+from omni_server.session.pictures import NoPicture, NoRoom, see
 from omni_server.session.settings import SessionSettings
 from omni_server.session.setup import Setup
 from omni_server.session.slots import Slots
@@ -140,12 +140,11 @@ class Session:
             return
         if isinstance(command, AddItem | CreateResponse):
             try:
-                await see(
-                    [command.item] if isinstance(command, AddItem) else command.context or (), self._settings.max_pixels
-                )
+                await self._see(command)
             except NoPicture as wrong:
+                code = "conversation_full" if isinstance(wrong, NoRoom) else "invalid_value"
                 where = "item.content" if isinstance(command, AddItem) else "response.input"
-                self._outbox.put(Problem("invalid_value", str(wrong), where, ref=command.ref))
+                self._outbox.put(Problem(code, str(wrong), where, ref=command.ref))
                 return
         self.core.take(command)
         if self._units and not self._pushing:
@@ -158,6 +157,12 @@ class Session:
             while (len(self._units) > MOST_UNITS or ear.waiting > MOST_WINDOWS) and not self._closed:
                 self._stirred.clear()
                 await self._stirred.wait()
+
+    async def _see(self, command: AddItem | CreateResponse) -> None:
+        """Read the pictures that come with it, unless the engine has no eyes: then the core turns them down unread."""
+        if self.core.ground.engine_sees:
+            brought = [command.item] if isinstance(command, AddItem) else command.context or ()
+            await see(brought, self._settings.max_pixels, self.core.editing.room)
 
     @property
     def prompt(self) -> bool:

@@ -1,17 +1,17 @@
 """`configure`: what a session is to be. Only what it names changes; null sets a field back."""
 
-import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from omni.engine.protocol import Tool
 from omni.sampling import Sampling
 from omni_server.dialects.dialect import WireLimits
-from omni_server.dialects.omni_v1.fields import BadField, Fields
+from omni_server.dialects.omni_v1.fields import BadField, Fields, json_length, plain, repaired
 from omni_server.dialects.omni_v1.sound import OPUS_RATE, TELEPHONE
 from omni_server.session.setup import Live, PushToTalk, SemanticVad, ServerVad, Setup, Transcribing, TurnTaking
 
 LOWEST_RATE = 4_000  # Hz
+LONGEST_NAME = 64  # characters of a setting that there is not, in the error about it
 FORMATS = ("pcm16", "opus", "pcmu", "pcma")
 NAMES = ("instructions", "speaks", "codes", "audio_in", "audio_out", "turns", "transcribe", "tools", "tool_choice",
          "longest", "sampling")  # fmt: skip
@@ -72,7 +72,9 @@ def configured(before: Wanted, said: Fields, limits: WireLimits) -> Wanted:
     """The session after a `configure`; raises `BadField`."""
     for name in said.values:
         if name not in NAMES and name not in ("type", "ref"):
-            raise BadField(said.at + name, f"is no setting of a session: there are {', '.join(NAMES)}")
+            raise BadField(
+                said.at + repaired(name[:LONGEST_NAME]), f"is no setting of a session: there are {', '.join(NAMES)}"
+            )
     fresh = Wanted()
     audio_in = _format(said, "audio_in", before.audio_in, fresh.audio_in, limits)
     audio_out = _format(said, "audio_out", before.audio_out, fresh.audio_out, limits)
@@ -126,10 +128,11 @@ def tools(said: Fields, limits: WireLimits) -> tuple[Tool, ...]:
     """Functions that the model may call."""
     found = []
     for one in said.objects("tools", limits.tools):
-        parameters = one.object("parameters", {}).values
-        if len(json.dumps(parameters)) > limits.tool:
-            raise BadField(f"{one.at}parameters", f"is longer than {limits.tool:,} characters")
-        found.append(Tool(one.text("name", 64), one.text("description", limits.text, ""), parameters))
+        parameters, path = one.object("parameters", {}).values, f"{one.at}parameters"
+        if json_length(parameters) > limits.tool:
+            raise BadField(path, f"is longer than {limits.tool:,} characters")
+        schema = plain(parameters, path)
+        found.append(Tool(one.text("name", 64), one.text("description", limits.text, ""), schema))
     return tuple(found)
 
 

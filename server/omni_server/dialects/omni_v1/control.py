@@ -6,7 +6,7 @@ from typing import Any
 
 from omni_server.dialects.dialect import WireLimits
 from omni_server.dialects.omni_v1.configure import tools
-from omni_server.dialects.omni_v1.fields import BadField, Fields
+from omni_server.dialects.omni_v1.fields import BadField, Fields, repaired
 from omni_server.session.commands import (
     AddItem,
     CancelResponse,
@@ -88,7 +88,7 @@ def respond(said: Fields, limits: WireLimits, ref: str | None) -> CreateResponse
         tools=tools(said, limits) if "tools" in said else None,
         tool_choice=said.text("tool_choice", 64) if "tool_choice" in said else None,
         longest=said.whole("longest", 1, 1 << 20) if "longest" in said else None,
-        metadata=dict(metadata) or None,
+        metadata={repaired(key): repaired(value) for key, value in metadata.items()} or None,
     )
     return CreateResponse(wishes, aside=said.flag("aside", False), context=context, ref=ref)
 

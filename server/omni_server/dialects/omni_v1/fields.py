@@ -1,9 +1,12 @@
 """Reading JSON of a client: each field by its path, with one clear error for what is wrong."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+NESTED = 32  # levels of JSON that nobody reads but that is handed on or back
 
 
 class BadField(ValueError):
@@ -12,6 +15,32 @@ class BadField(ValueError):
     def __init__(self, path: str, message: str) -> None:
         super().__init__(f"{path} {message}")
         self.path = path
+
+
+def repaired(text: str) -> str:
+    """Text that UTF-8 can hold: half a surrogate pair, which no text has, becomes a question mark."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def plain(value: Any, path: str, depth: int = NESTED) -> Any:
+    """Any JSON of a client's that is handed on or back as it is; raises `BadField` for what others could not read."""
+    if depth == 0:
+        raise BadField(path, f"is nested more than {NESTED} levels deep")
+    if isinstance(value, dict):
+        return {repaired(key): plain(inner, path, depth - 1) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [plain(inner, path, depth - 1) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise BadField(path, f"holds {value}, which is no JSON")
+    return repaired(value) if isinstance(value, str) else value
+
+
+def json_length(value: Any) -> float:
+    """Characters of it as JSON."""
+    try:
+        return len(json.dumps(value, ensure_ascii=False))
+    except RecursionError:
+        return math.inf
 
 
 @dataclass(frozen=True)
@@ -29,11 +58,11 @@ class Fields:
         return self.values.get(name) is not None
 
     def text(self, name: str, most: int, default: str | None = None) -> str:
-        """A string of at most so many characters."""
+        """A string of at most so many characters; half surrogate pairs are `repaired`."""
         value = self._get(name, str, "a string", default)
         if len(value) > most:
             raise BadField(self.at + name, f"has {len(value):,} characters: at most {most:,} are taken")
-        return str(value)
+        return repaired(value)
 
     def choice(self, name: str, among: Sequence[str], default: str | None = None) -> str:
         """One of these strings."""

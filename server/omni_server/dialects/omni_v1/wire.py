@@ -11,7 +11,7 @@ from omni.engine.clock import Clock, SystemClock
 from omni_server.dialects.dialect import NotServed, WireLimits
 from omni_server.dialects.omni_v1 import control, telling
 from omni_server.dialects.omni_v1.configure import Wanted, configured
-from omni_server.dialects.omni_v1.fields import BadField, Fields
+from omni_server.dialects.omni_v1.fields import BadField, Fields, repaired
 from omni_server.dialects.omni_v1.frame import CODES, FIRST, HEADER, LAST, PCM16, BadFrame, Frame, unpack
 from omni_server.dialects.omni_v1.hearing import ClientClock, Hearing
 from omni_server.dialects.omni_v1.sound import Encoder, Pcm16, encoder, to_pcm16
@@ -96,7 +96,8 @@ class OmniV1:
         if not isinstance(values, dict):
             return [Reject("bad_json", "a message is a JSON object")]
         said = Fields(values)
-        ref = values.get("ref") if isinstance(values.get("ref"), str) else None
+        ref = values.get("ref")
+        ref = repaired(ref[: control.ID]) if isinstance(ref, str) else None
         try:
             return self._commanded(said, ref)
         except BadField as bad:

@@ -1,5 +1,6 @@
 """Reading a client's JSON: every value is checked where it is used, and what is wrong is named by its path."""
 
+import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -88,12 +89,28 @@ def whole(value: Any, path: str, least: int, most: int) -> int:
     return int(found)
 
 
-def shallow(value: Any, path: str, depth: int = NESTED) -> Any:
-    """Anything that can be sent back as it is."""
+def bounded(value: Any, path: str, most: int) -> Any:
+    """Anything that can be sent back as it is, of at most so many characters as JSON."""
+    try:
+        length = len(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    except RecursionError:
+        raise _too_deep(path) from None
+    except ValueError:
+        raise Wrong(path, f"'{path}' holds a number that is too large.") from None
+    if length > most:
+        raise Wrong(path, f"'{path}' is longer than {most:,} characters as JSON.")
+    return _shallow(value, path, NESTED)
+
+
+def _too_deep(path: str) -> Wrong:
+    return Wrong(path, f"'{path}' is nested more than {NESTED} levels deep.")
+
+
+def _shallow(value: Any, path: str, depth: int) -> Any:
     if depth == 0:
-        raise Wrong(path, f"'{path}' is nested more than {NESTED} levels deep.")
+        raise _too_deep(path)
     if isinstance(value, dict):
-        return {text(key, path, 1_000): shallow(inner, path, depth - 1) for key, inner in value.items()}
+        return {text(key, path, 1_000): _shallow(inner, path, depth - 1) for key, inner in value.items()}
     if isinstance(value, list):
-        return [shallow(inner, path, depth - 1) for inner in value]
+        return [_shallow(inner, path, depth - 1) for inner in value]
     return text(value, path, 100_000) if isinstance(value, str) else value

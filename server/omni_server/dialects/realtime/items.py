@@ -1,5 +1,6 @@
 """Items of a conversation as JSON, both ways."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from omni_tokenizers.audio.resampler import resample
 
 LONGEST_ID = 512  # characters
 MOST_PARTS = 256
+LONGEST_ITEM = 1_000_000  # characters: with all around it, an event stays below the 1 MiB that some clients take
 DETAILS = ("auto", "low", "high")
 
 
@@ -45,7 +47,24 @@ def item_json(item: Item) -> dict[str, Any]:
             "output": item.output,
         }
     parts = [part_json(part, item.role == "assistant") for part in item.parts]
+    if any(isinstance(part, ImagePart) for part in item.parts):
+        _leave_out_data(parts)
     return found | {"type": "message", "status": item.status, "role": item.role, "content": parts}
+
+
+def _leave_out_data(parts: list[dict[str, Any]]) -> None:
+    """Of pictures that would make an event too long for a client, leave the address without what comes after it.
+
+    An address that is missing, or null, may break a client that wants a string.
+    """
+    pictures = [part for part in parts if part["type"] == "input_image"]
+    left = LONGEST_ITEM - len(json.dumps([part for part in parts if part["type"] != "input_image"]))
+    for part in pictures:
+        url = part["image_url"]
+        left -= len(url)
+        if left < 0:
+            left += len(url)
+            part["image_url"] = url.partition(",")[0] + ","
 
 
 def part_json(part: Part, output: bool) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The eleven events of a client as commands."""
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -35,6 +36,7 @@ LONGEST_AUDIO = 15 << 20  # bytes of audio in one event
 PIECE = 1.0  # s of audio in one command: an hour in one event does not stop everybody else
 LONGEST_MS = 24 * 3_600_000
 MOST_INPUT = 1_000  # items
+ENDLESS = sys.maxsize  # tokens: as many as the server lets, whatever the session says
 METADATA = (16, 64, 512)  # pairs, characters of a key, characters of a value
 
 
@@ -134,7 +136,7 @@ def _wishes(fields: Mapping[str, Any], limits: WireLimits) -> Wishes:
         speaks=None if modalities is None else modalities == ["audio"],
         tools=None if tools is None else tools_of(tools),
         tool_choice=None if tool_choice is None else tool_choice_of(tool_choice),
-        longest=longest if isinstance(longest, int) else None,
+        longest=ENDLESS if longest == "inf" else longest,
         rate_out=None if sound is None else sound.rate,
         metadata=wish("metadata", _metadata),
         wire={"modalities": modalities, "longest": longest, "format": sound, "voice": voice},

@@ -9,13 +9,13 @@ from omni.engine.protocol import Tool
 from omni_server.dialects.dialect import WireLimits
 from omni_server.dialects.realtime.fields import (
     Wrong,
+    bounded,
     choice,
     flag,
     listed,
     missing,
     number,
     record,
-    shallow,
     text,
     whole,
 )
@@ -27,6 +27,7 @@ OURS = ("omni.waterfall", "omni.thinking", "omni.ducking")  # of `include`: even
 LOGPROBS = "item.input_audio_transcription.logprobs"
 MOST_TOKENS = 4096
 LONGEST_WAIT = 60_000  # ms
+LONGEST_BACK = 8_192  # characters of JSON of each field that changes nothing and is only sent back
 SERVER_VAD: dict[str, Any] = {
     "type": "server_vad",
     "threshold": 0.5,
@@ -93,7 +94,9 @@ def changed(session: Mapping[str, Any], value: Any, limits: WireLimits) -> dict[
     update = record(value, "session")
     if update.get("type") is None:
         raise missing("session.type")
-    new = deepcopy(dict(session))
+    # Copied as far down as anything is changed in place: a small update costs the same however many tools there are.
+    heard, spoken = session["audio"]["input"], session["audio"]["output"]
+    new = {**session, "audio": {"input": dict(heard), "output": dict(spoken)}}
     new["type"] = choice(update["type"], "session.type", ("realtime", "transcription"))
     for key, read in READERS.items():
         if key in update:
@@ -123,15 +126,13 @@ def read_tools(value: Any, path: str, limits: WireLimits) -> list[dict[str, Any]
         choice(tool.get("type") or "function", f"{where}.type", ("function",))
         if tool.get("name") is None:
             raise missing(f"{where}.name")
-        parameters = shallow(record(tool.get("parameters") or {}, f"{where}.parameters"), f"{where}.parameters")
-        if len(str(parameters)) > limits.tool:
-            raise Wrong(f"{where}.parameters", f"'{where}.parameters' is longer than {limits.tool:,} characters.")
+        parameters = record(tool.get("parameters") or {}, f"{where}.parameters")
         found.append(
             {
                 "type": "function",
                 "name": text(tool["name"], f"{where}.name", 256),
                 "description": text(tool.get("description") or "", f"{where}.description", limits.text),
-                "parameters": parameters,
+                "parameters": bounded(parameters, f"{where}.parameters", limits.tool),
             }
         )
     return found
@@ -179,7 +180,7 @@ def _include(value: Any, path: str, _limits: WireLimits) -> list[str] | None:
 
 
 def _back(value: Any, path: str, _limits: WireLimits) -> Any:
-    return shallow(value, path)
+    return bounded(value, path, LONGEST_BACK)
 
 
 READERS = {
