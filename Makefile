@@ -1,11 +1,13 @@
 # Two commands matter: `make demo` and `make test`. Each sets up what it needs, once.
 #   OMNI_VENV=DIR   the virtual environment to use (default .venv)
 #   PYTHON=python3.12   the Python that creates it
+#   RECORDING=my.wav   what `make demo` listens to
 #   ARGS=…   passed on: make test ARGS="-k mel", make bench-tokenizers ARGS=--quick
 
 PYTHON ?= python3
 OMNI_VENV ?= .venv
 ARGS ?=
+RECORDING ?= demos/recordings/question.wav
 export OMNI_VENV
 PY := $(OMNI_VENV)/bin/python
 BENCHES := tokenizers model engine server
@@ -28,8 +30,8 @@ environment:
 	@$(PYTHON) scripts/environment.py
 
 demo: environment
-	@$(PY) demos/first_look.py $(ARGS)
-	@$(OMNI_VENV)/bin/omni talk demos/recordings/question.wav --out build/answer.wav
+	@$(PY) demos/first_look.py $(RECORDING) $(ARGS)
+	@$(OMNI_VENV)/bin/omni talk $(RECORDING) --out build/answer.wav
 
 test: environment
 	$(PY) -m pytest -n auto -m "not slow and not extras and not clients" $(ARGS)
@@ -65,7 +67,7 @@ bench-compare: environment
 
 bench-nano: environment
 	@mkdir -p build
-	$(OMNI_VENV)/bin/omni eval nano --json $(ARGS) > build/nano.json && mv build/nano.json docs/bench/nano.json
+	$(OMNI_VENV)/bin/omni eval nano --count 150 --json $(ARGS) > build/nano.json && mv build/nano.json docs/bench/nano.json
 
 # Whether learning without labels first would help nano's stems: half an hour on one core.
 bench-warm-up: environment

@@ -1,7 +1,7 @@
-"""The main job as far as it exists: a recording is spoken, and becomes tokens while it is being spoken.
+"""The first half of `make demo`: a recording is spoken, and becomes tokens while it is being spoken.
 
 make demo                                        the bundled recording
-make demo ARGS="my.wav --instructions 'Be brief'"    your own
+make demo RECORDING=my.wav ARGS="--instructions 'Be brief'"    your own
 """
 
 import argparse

@@ -34,7 +34,7 @@ one synthetic voice of its codec, and marks where a turn ends.
 
 ## Results
 
-`omni eval nano`, {count} questions a measure. Voices, combinations, pictures and kinds of noise are held out. What
+`omni eval nano --count {count}`: voices, combinations, pictures and kinds of noise are held out. What
 belongs to a closed list (facts, small talk, the four ways to ask for the time) is known from training: only the voice
 is new.
 

@@ -2,7 +2,7 @@
 
 A table of small sums can be learned by heart, and then nothing is known of the sums that were held out. What is wider
 than that has to be worked out: numbers up to a hundred, long strings, pictures that are described in full. A word is
-one id to the model, so its letters are a fact like any other, and asked for one by one. The keys are those of the
+a few ids to the model, whose letters are facts like any other, and asked for one by one. The keys are those of the
 skills: what is held out there is held out here.
 """
 

@@ -99,7 +99,9 @@ def installed(voice: str) -> bool:
 def require_recorded() -> None:
     """Raise `NotInstalled` where no recorded voice can speak."""
     if shutil.which("flite") is None:
-        raise NotInstalled("flite is not installed: leave recorded voices out, or install it")
+        raise NotInstalled(
+            "flite is not installed: install it (apt install flite), or train with --recorded 0 --exercises 0"
+        )
 
 
 def say(text: str, speaker: Speaker) -> Sound:
@@ -143,6 +145,6 @@ def _other_program(text: str, speaker: Speaker, file: Path) -> None:
     try:
         done = subprocess.run(command, input=spoken, capture_output=True, timeout=TAKES, check=False)
     except FileNotFoundError as missing:
-        raise NotInstalled(f"{command[0]} is not installed: leave recorded voices out, or install it") from missing
+        raise NotInstalled(f"{command[0]} is not installed: install it to hear recorded voices") from missing
     if done.returncode or not file.exists():
         raise RuntimeError(f"{command[0]} said nothing for {text!r}: {done.stderr.decode(errors='replace')[-200:]}")

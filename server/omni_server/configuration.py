@@ -150,6 +150,10 @@ def check(settings: Settings) -> Settings:
     for file in (settings.tls.certificate, settings.tls.key, settings.keys.file):
         if file is not None and not Path(file).is_file():
             raise ValueError(f"there is no file {file}")
+    if settings.web is not None and not Path(settings.web).is_dir():
+        raise ValueError(f"web is {settings.web}: there is no such folder")
+    if settings.record is not None and Path(settings.record).exists() and not Path(settings.record).is_dir():
+        raise ValueError(f"record is {settings.record}: that is no folder")
     return settings
 
 
@@ -162,8 +166,10 @@ def _load(config: str) -> dict[str, Any]:
     try:
         with Path(config).open("rb") as file:
             return tomllib.load(file)
-    except tomllib.TOMLDecodeError as wrong:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as wrong:
         raise ValueError(f"{config} is no TOML: {wrong}") from None
+    except FileNotFoundError:
+        raise ValueError(f"there is no file {config}") from None
 
 
 def _flat(table: Mapping[str, Any], config: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -177,9 +183,14 @@ def _flat(table: Mapping[str, Any], config: str, above: tuple[str, ...] = ()) ->
             found |= _flat(value, config, path)
         elif name in known and not isinstance(value, dict):
             found[name] = value
+        elif name in tables:
+            raise ValueError(f"{config}: {name} is a table: write [{name}], and its settings below")
         else:
             raise ValueError(f"{config}: {name} is no setting{_meant(name, known | tables)}")
     return found
+
+
+NUMBERS = {int: "a whole number", float: "a number"}
 
 
 def _convert(leaf: Leaf, value: Any, source: str) -> Any:
@@ -216,7 +227,7 @@ def _convert(leaf: Leaf, value: Any, source: str) -> Any:
             raise ValueError("a string")
         return value
     except ValueError as wrong:
-        expected = str(wrong) if "literal" not in str(wrong) and "convert" not in str(wrong) else _metavar(leaf.kind)
+        expected = str(wrong) if "literal" not in str(wrong) and "convert" not in str(wrong) else NUMBERS[kind]
         raise ValueError(f"{leaf.name} is {value!r} ({source}): it has to be {expected}") from None
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from omni.engine.handle import WorkerEngine
+from omni.engine.pipeline.registry import known
 from omni.engine.protocol import Engine
 from omni.engine.worker import build
 from omni_server.settings import Settings
@@ -32,6 +33,8 @@ def factory(kind: str, settings: Settings) -> tuple[str, dict[str, Any]]:
 def folder(model: str) -> Path:
     """Where a native model lies: the folder of this name, or the one that comes along."""
     if Path(model).is_dir():
+        if not Path(model, "config.json").is_file():
+            raise ValueError(f"--model {model}: this folder holds no model (no config.json)")
         return Path(model)
     import omni
 
@@ -44,6 +47,16 @@ def folder(model: str) -> Path:
 def name(kind: str, settings: Settings) -> str:
     """What `/v1/models` calls an engine, and a client asks for."""
     return Path(settings.model).name if kind == "native" else kind
+
+
+def verify(settings: Settings) -> None:
+    """Raise ValueError for a model or a plug-in that there is not: before anything is loaded for others."""
+    for kind in settings.engine:
+        factory(kind, settings)
+        if kind == "pipeline":
+            known("stt", settings.stt or "")
+            known("llm", settings.llm or "")
+            known("tts", settings.tts or "")
 
 
 async def start(settings: Settings) -> dict[str, Engine]:

@@ -9,7 +9,7 @@ from omni_tokenizers.optional import MissingPackage, need
 
 def test_a_missing_package_names_the_extra_to_install() -> None:
     with pytest.raises(
-        MissingPackage, match=r'reading mp4 needs the package no_such.*pip install "omni-stream\[model\]"'
+        MissingPackage, match=r'reading mp4 needs the package no_such.*pip install -c constraints.txt -e "\.\[model\]"'
     ):
         need("no_such_package_anywhere", extra="model", use="reading mp4")
 

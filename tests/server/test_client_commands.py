@@ -190,7 +190,7 @@ def test_doctor_names_what_is_wrong_and_what_to_do(monkeypatch: pytest.MonkeyPat
     assert found["works"] is False
     bad = {check["name"]: check for check in found["checks"] if check["verdict"] == "bad"}
     assert set(bad) == {"no-such-package", "a conversation"}
-    assert "omni-stream[server]" in bad["no-such-package"]["remedy"]
+    assert ".[server]" in bad["no-such-package"]["remedy"]
 
 
 def test_doctor_hears_a_server_that_answers_with_silence(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:

@@ -46,7 +46,22 @@ async def test_in_a_process_of_its_own() -> None:
 def test_what_models_are_called(tmp_path: Path) -> None:
     assert engines.name("native", Settings(model=str(tmp_path))) == tmp_path.name
     assert engines.name("echo", Settings()) == "echo"
+    with pytest.raises(ValueError, match="holds no model"):
+        engines.folder(str(tmp_path))
+    (tmp_path / "config.json").touch()
     assert engines.folder(str(tmp_path)) == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (Settings(engine=("pipeline",), stt="foo:x", llm="nano", tts="nano"), "--stt foo:x: there is no 'foo'"),
+        (Settings(engine=("echo", "native"), model="nowhere"), "--model nowhere: there is no such folder"),
+    ],
+)
+def test_what_there_is_not_is_said_before_anything_is_loaded(wrong: Settings, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        engines.verify(wrong)
 
 
 @pytest.mark.parametrize("model", ["nothing", "../server", "/nowhere", ""])

@@ -25,6 +25,8 @@ def other(leaf: configuration.Leaf) -> str:
         return __file__
     if leaf.name == "engine":
         return "native,echo"
+    if leaf.name == "web":
+        return str(Path(__file__).parent)
     if leaf.name.startswith("log."):
         return {"log.level": "debug", "log.format": "json"}[leaf.name]
     return OTHERS.get(leaf.kind, "a,b")
@@ -82,6 +84,8 @@ def test_every_setting_of_the_server_has_a_line_that_explains_it() -> None:
      (["--limits-session-s", "-1"], "limits.session_s is -1.0"), (["--limits-session-s", "nan"], "from 0 on"),
      (["--engine", "magic"], "there are echo, echo-live"), (["--engine", "pipeline", "--stt", "a"], "--llm, --tts"),
      (["--tls-key", __file__], "needs both"), (["--keys-file", "/nowhere"], "no file /nowhere"),
+     (["--web", "/nowhere"], "no such folder"), (["--record", __file__], "no folder"),
+     (["--config", "/nowhere"], "no file /nowhere"), (["--port", "abc"], "a whole number"),
      (["--config", "/nowhere.toml"], "nowhere.toml")],
 )  # fmt: skip
 def test_what_is_wrong_is_said_with_its_name_and_value(flags: list[str], says: str) -> None:

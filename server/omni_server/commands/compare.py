@@ -66,10 +66,15 @@ async def _compare(args: argparse.Namespace) -> int:
     from omni_server.compare.terminal import report
 
     plan = _plan(args)
+    for name in filter(None, (args.json, args.html)):  # said before minutes of talking, not behind them
+        _place(name)
     questions = read(args.questions or [BUNDLED])
     modes = _modes(args)
     async with AsyncExitStack() as stack:
         contestants, about = await _contestants(args, modes, max((1, *plan.users)), stack)
+        for contestant in contestants:  # who cannot be reached says so now
+            async with contestant.open():
+                pass
         measured = await Run(contestants, questions, plan, told=lambda line: print(line, file=sys.stderr)).all()
     found = rows(measured)
     known = {**about_this_machine(), **about}
@@ -78,8 +83,9 @@ async def _compare(args: argparse.Namespace) -> int:
         written: dict[str, Any] = {
             **known, "rows": [row.as_json() for row in found], "turns": [turn.as_json() for turn in measured.turns]
         }  # fmt: skip
-        _write(args.json, json.dumps(written, ensure_ascii=False, indent=1, allow_nan=False) + "\n")
-    _write(args.html, page(measured, found, known, len(questions)))
+        text = json.dumps(written, ensure_ascii=False, indent=1, allow_nan=False)
+        _place(args.json).write_text(text + "\n", encoding="utf-8")
+    _place(args.html).write_text(page(measured, found, known, len(questions)), encoding="utf-8")
     print(f"\n{args.html} has the figures and every turn", file=sys.stderr)
     return NOT_REACHED if any(row.holds is False for row in found) else 0
 
@@ -148,7 +154,10 @@ async def _contestants(
     return found, about
 
 
-def _write(name: str, text: str) -> None:
+def _place(name: str) -> Path:
+    """Where something is going to be written; raises OSError where it cannot be."""
     path = Path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise PermissionError(f"{name} cannot be written: name another file")
+    return path

@@ -1,7 +1,7 @@
 """Examine the small model `nano` on questions that it never trained on, and print how often it was right.
 
 Voices, number pairs, word strings, pictures and kinds of noise are held out. The questions are made as they are asked,
-which needs espeak-ng (the [train] extra), and flite for the recorded voice.
+which needs the [scores] extra (espeak-ng and what measures a voice), and flite for the recorded voice.
 """
 
 import argparse

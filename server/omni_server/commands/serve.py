@@ -51,9 +51,11 @@ def run(args: argparse.Namespace) -> int:
             f"--host {settings.host} lets others than this machine in, and there is no key: name a file with "
             f"--keys-file, set {keys.VARIABLE}, or say --keys-none if everybody may come in"
         )
+    from omni_server.engines import verify
     from omni_server.server import encryption
 
     encryption(settings)  # says now what is wrong with the certificate
+    verify(settings)
     if args.check:
         print(read.show())
         known = (

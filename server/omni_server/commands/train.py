@@ -86,6 +86,14 @@ def run(args: argparse.Namespace) -> int:
             f"--blend {args.blend:g} needs --start and --export, and is a share from 0 to 1: "
             "so much of what was trained, the rest of the bundle that it began with"
         )
+    for flag, least in (("dialogues", 0), ("recorded", 0), ("exercises", 0), ("sayings", 0), ("processes", 1),
+                        ("steps", 0), ("cool", 0)):  # fmt: skip
+        if getattr(args, flag) < least:
+            raise ValueError(f"--{flag} {getattr(args, flag)}: at least {least} is needed")
+    if args.device != "cpu" and not (args.device.startswith("cuda") and torch.cuda.is_available()):
+        raise ValueError(f"--device {args.device}: torch finds none here; there is cpu")
+    if args.export is not None:
+        args.export.mkdir(parents=True, exist_ok=True)
     codec_folder = args.codec or (SHIPPED if SHIPPED.is_dir() else None)
     codec = None if codec_folder is None else NanoCodec.load(codec_folder)
     if args.start is not None and not (args.start / "config.json").is_file():

@@ -18,6 +18,7 @@ from omni_server.client.recording import Recording, Wave
 from omni_server.client.refusals import Refusal
 from omni_server.compare.machine import processor
 from omni_server.compare.questions import BUNDLED
+from omni_tokenizers.optional import remedy
 
 OLDEST = (3, 11)
 SPOKEN = "arithmetic-1.flac"
@@ -110,15 +111,14 @@ def _python() -> Check:
 
 def _needed(package: tuple[str, str]) -> Check:
     name, extra = package
-    remedy = f'pip install -c constraints.txt "omni-stream[{extra}]"' if extra else "pip install omni-stream"
     try:
         found = version(name)
         import_module(MODULES.get(name, name))
     except PackageNotFoundError:
-        return Check(name, "bad", "not installed", remedy)
+        return Check(name, "bad", "not installed", remedy(extra))
     except (ImportError, OSError, RuntimeError) as broken:
         reason = str(broken).splitlines()[0] if str(broken) else type(broken).__name__
-        return Check(name, "bad", f"{found}, and does not import: {reason}", remedy)
+        return Check(name, "bad", f"{found}, and does not import: {reason}", remedy(extra))
     return Check(name, "good", found)
 
 
@@ -127,7 +127,7 @@ def _useful(package: tuple[str, str, str]) -> Check:
     try:
         return Check(name, "good", version(name))
     except PackageNotFoundError:
-        return Check(name, "absent", f"not installed: {use}", f'pip install "omni-stream[{extra}]"')
+        return Check(name, "absent", f"not installed: {use}", remedy(extra))
 
 
 def _device() -> Check:

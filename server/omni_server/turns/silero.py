@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omni_server.turns.detector import Heard
+from omni_tokenizers.optional import remedy
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ def model_path() -> Path:
     """Where the package keeps the model; the package itself, which imports torch, is not imported."""
     found = find_spec("silero_vad")
     if found is None or not found.submodule_search_locations:
-        raise ImportError("voice detection needs the package silero-vad: pip install 'omni-stream[server]'")
+        raise ImportError(f"voice detection needs the package silero-vad: {remedy('server')}")
     return Path(found.submodule_search_locations[0]) / "data" / "silero_vad.onnx"
 
 

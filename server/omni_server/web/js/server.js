@@ -54,5 +54,8 @@ export async function whyNot(state, { code, reason }, key) {
       return "The server is stopping. Whatever you say next begins a new conversation when it is back.";
     return `The conversation ended${reason ? ` (${reason})` : ""}. Whatever you say next begins a new one.`;
   }
-  return "The server did not let this page in. It may be full or restarting: try again in a moment.";
+  return (
+    "The server did not let this page in. It may be full or restarting: try again in a moment. " +
+    `Or it does not know this address: open it by its number, or start it with --limits-origins ${location.origin}.`
+  );
 }
