@@ -36,6 +36,7 @@ class Question:
     end: float = 0.0  # s of the last turn's sound after which nobody speaks
     pause: tuple[float, float] | None = None  # s, a silence inside the sentence
     skill: str = ""  # that the last turn asks for
+    shown: str = ""  # which picture
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,8 @@ def asked(
     tools = tuple(declared(name, TOOLS[name]["parameters"]) for name in dialogue.tools)
     words = " / ".join(turn.question for turn in dialogue.turns)
     about = f"{speaker.name if speaker else 'typed'}: {words}"
-    return Question(tuple(turns), tools, about, skill=dialogue.skill)
+    shown = " ".join(f"{turn.picture.key} {turn.picture.seed}" for turn in dialogue.turns if turn.picture is not None)
+    return Question(tuple(turns), tools, about, skill=dialogue.skill, shown=shown)
 
 
 def plain(random: Random, split: Split) -> Dialogue:
@@ -204,13 +205,13 @@ MEASURES = (
 def questions(measure: Measure, split: Split, count: int) -> list[Question]:
     """So many questions of a measure, the same ones for ever; none twice, unless there are no more."""
     drawn = (measure.draw(Random(f"exam {split} {measure.name} {number}"), split) for number in range(DRAWS * count))
-    found: dict[str, Question] = {}
+    found: dict[tuple[str, str], Question] = {}
     again: list[Question] = []
     for question in drawn:
-        if question.about in found:
+        if (name := (question.about, question.shown)) in found:
             again.append(question)
         else:
-            found[question.about] = question
+            found[name] = question
         if len(found) == count:
             break
     return [*found.values(), *again][:count]

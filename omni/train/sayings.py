@@ -82,11 +82,11 @@ def make_sayings(folder: Path, codec: NanoCodec, count: int) -> Iterator[str]:
     made = json.dumps({"codec": fingerprint(codec), "answers": count})
     if (folder / FILE).exists():
         with safe_open(folder / FILE, framework="np") as file:
-            found = file.metadata().get("made", "an earlier version")
+            found = file.metadata().get("made")
         if found != made:
             raise ValueError(
-                f"{folder / FILE} was made by {found}, and what is wanted is {made}: "
-                "remove it, name another --pool, or give the --codec and --sayings that it was made with"
+                f"{folder / FILE} was made by {found or 'an earlier version'}, and what is wanted is {made}: "
+                "remove it, or name another --pool"
             )
         return
     pieces: list[Codes] = []

@@ -122,6 +122,12 @@ def test_no_question_is_asked_twice() -> None:
     assert asked[:40] == [question.about for question in questions(typed, "test", 40)]
 
 
+def test_the_same_words_about_another_picture_are_another_question() -> None:
+    [pictures] = [m for m in MEASURES if m.short == "pictures"]
+    asked = [question for question in questions(pictures, "test", 60) if question.about.startswith("typed")]
+    assert len({question.about for question in asked}) < len({q.shown for q in asked}) == len(asked)
+
+
 def test_an_examination_without_questions_is_refused() -> None:
     with pytest.raises(ValueError, match="0 questions a measure says nothing"):
         mark(random_bundle(), "dev", 0)

@@ -541,6 +541,25 @@ def test_poison_in_the_next_turn_ends_an_answer_that_is_made_and_still_on_its_wa
     virtual_time.run(main())
 
 
+def test_poison_in_an_answer_that_nobody_asked_for_leaves_nothing_behind() -> None:
+    async def main() -> None:
+        bundle = planted("c", frames=1)
+        healthy = bundle.model.embed.weight[bundle.text.encode("c")[0]].clone()
+        with torch.no_grad():
+            bundle.model.embed.weight[bundle.text.encode("c")[0]] = float("nan")
+        session = await (engine := engine_of(bundle)).open(SessionSpec())
+        failed = (await turn(session, 1))[-1]
+        assert isinstance(failed, Failed)
+        assert "the turn was forgotten" in failed.message
+        with torch.no_grad():
+            bundle.model.embed.weight[bundle.text.encode("c")[0]] = healthy
+        assert tape_ids(session) == []
+        assert (await turn(session, 2, TextIn("hi")))[-1] == Done(origin(2))
+        await engine.close()
+
+    virtual_time.run(main())
+
+
 def test_instructions_with_poison_stay_where_they_are_and_are_given_to_nobody_else() -> None:
     async def main() -> None:
         engine = engine_of(poisoned_by_a_tilde(planted()))

@@ -446,7 +446,8 @@ class NativeSession:
         self._no_delivery()
         self.lane.reply = None
         self.lane.forget_mark()
-        turn = next((item.start for item in reversed(tape.items) if item.kind == "user"), None)
+        said = [item.start for item in tape.items if item.kind != "system"]  # an answer may have no turn before it
+        turn = next((item.start for item in reversed(tape.items) if item.kind == "user"), said[0] if said else None)
         if turn is None:  # it is the system's part itself, which nobody else shall have and no second look makes better
             self.system, forgotten = None, "the instructions cannot be read"
         else:

@@ -136,6 +136,8 @@ class Tick:
         if ids:
             vectors = self.embedding.ids(list(ids.values()))
             for row, (n, chosen) in enumerate(ids.items()):
+                if not self.slots.owns(lanes[n]):  # another one's end took it along
+                    continue
                 with alone(lanes[n]):
                     at = lanes[n].tape.length
                     lanes[n].tape.put(vectors[row : row + 1])
@@ -146,6 +148,8 @@ class Tick:
         if codes:
             vectors = self.embedding.frames(list(codes.values()))
             for row, (n, frame) in enumerate(codes.items()):
+                if not self.slots.owns(lanes[n]):
+                    continue
                 with alone(lanes[n]):
                     at = lanes[n].tape.length
                     lanes[n].tape.put(vectors[row : row + 1], OF_AUDIO)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from omni.engine.protocol import (
     SAMPLE_RATE,
     AudioIn,
+    Configure,
     EndOfTurn,
     Failed,
     ImageIn,
@@ -232,6 +233,9 @@ class Core:
         code = {Overflow: "engine_overloaded", Refused: "engine_refused"}.get(type(error), "engine_closed")
         if isinstance(unit, EndOfTurn):
             self.fail(unit.origin.response, code, str(error))
+        elif isinstance(unit, Configure):
+            for response in self.ground.telling.not_configured():
+                self.fail(response, code, f"the engine did not take the session's settings: {error}")
         elif isinstance(unit, AudioIn | TextIn | ImageIn) and code != self._trouble:
             self._trouble = code  # once is enough: the next frame meets the same
             self.ground.say(Problem(code, f"the engine did not take it: {error}", kind="server_error"))

@@ -123,7 +123,9 @@ class Session:
     ) -> "Session":
         """Begin; raises `Full` when the engine has no room."""
         session = cls(engine, setup, settings, clock, detector, word_times)
-        session._attach(await session._slots.take(session.core.ground.telling.spec))
+        spec = session.core.ground.telling.spec
+        assert spec is not None
+        session._attach(await session._slots.take(spec))
         session.core.open()
         return session
 

@@ -76,7 +76,7 @@ def units_of(item: Item) -> list[Unit]:
 class Telling:
     """The units that wait for the engine, and what its open turn consists of."""
 
-    spec: SessionSpec  # as last told
+    spec: SessionSpec | None  # as last told; None where the engine did not take it
     units: deque[Task] = field(default_factory=deque)
     turn: list[Item] = field(default_factory=list)  # committed since the last end of a turn
     loose: Callable[[], NDArray[np.float32]] = lambda: np.empty(0, np.float32)  # audio told and not committed
@@ -151,6 +151,18 @@ class Telling:
         """Whether all of these are of the open turn."""
         held = {item.id for item in self.turn}
         return all(name in held for name in names)
+
+    def not_configured(self) -> list[str]:
+        """The engine did not take the settings: nothing is answered with the old ones, and they are told again.
+
+        The responses that waited for them come back.
+        """
+        self.spec = self.begun = None
+        ends = [unit.origin.response for unit in self.units if isinstance(unit, EndOfTurn)]
+        kept = [unit for unit in self.units if not isinstance(unit, Begin | EndOfTurn)]
+        self.units.clear()
+        self.units += kept
+        return ends
 
     def _configure(self, spec: SessionSpec) -> None:
         if spec != self.spec:
