@@ -103,6 +103,7 @@ class Served:
 async def serve(engine: Engine, end: socket.socket, rings: tuple[Ring, Ring]) -> None:
     """Do what the messages say until the other side hangs up."""
     sessions: dict[int, Served] = {}
+    opening: set[int] = set()  # sessions that somebody still waits for
     tasks: set[asyncio.Task[None]] = set()
 
     def in_background(work: Coroutine[Any, Any, None]) -> None:
@@ -113,12 +114,18 @@ async def serve(engine: Engine, end: socket.socket, rings: tuple[Ring, Ring]) ->
     async def open_session(number: int, spec: dict[str, Any]) -> None:
         answer: dict[str, Any] = {"t": "opened", "s": number}
         try:
-            sessions[number] = Served(number, await engine.open(unpack_spec(spec)), channel)
+            session = await engine.open(unpack_spec(spec))
+            if number in opening:
+                sessions[number] = Served(number, session, channel)
+            else:
+                await session.close()
         except Exception as error:
             answer |= pack_error(error)
+        opening.discard(number)
         channel.send(answer)
 
     async def close_session(number: int) -> None:
+        opening.discard(number)
         if number in sessions:
             await sessions.pop(number).close()
         channel.send({"t": "closed", "s": number})
@@ -132,6 +139,7 @@ async def serve(engine: Engine, end: socket.socket, rings: tuple[Ring, Ring]) ->
                 if number in sessions:
                     sessions[number].read(count)
             case {"t": "open", "s": number, "spec": spec}:
+                opening.add(number)
                 in_background(open_session(number, spec))
             case {"t": "close", "s": number}:
                 in_background(close_session(number))

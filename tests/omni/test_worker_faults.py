@@ -157,6 +157,36 @@ def test_whoever_is_opening_a_session_is_told_when_the_engine_is_closed() -> Non
     run(main())
 
 
+class SlowlyOpening(ScriptedEngine):
+    """Has one place, and thinks about the first guest for a while."""
+
+    def __init__(self) -> None:
+        super().__init__([Say("hi")], sessions=1)
+        self.first = True
+
+    async def open(self, spec: SessionSpec) -> Any:
+        if self.first:
+            self.first = False
+            await asyncio.sleep(0.2)
+        return await super().open(spec)
+
+
+def test_a_session_that_nobody_waits_for_any_more_gives_its_place_back() -> None:
+    async def main() -> None:
+        async with worker(HERE + "SlowlyOpening") as engine:
+            given_up = asyncio.create_task(engine.open(SessionSpec()))
+            await asyncio.sleep(0.05)
+            given_up.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await given_up
+            await asyncio.sleep(0.3)
+            session = await engine.open(SessionSpec())
+            await session.push(EndOfTurn(origin(1)))
+            assert (await until_end(session, origin(1)))[-1] == Done(origin(1))
+
+    run(main())
+
+
 def test_a_session_whose_settings_cannot_be_written_leaves_nothing() -> None:
     async def main() -> None:
         async with worker(ECHO) as engine:
