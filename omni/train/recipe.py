@@ -49,7 +49,7 @@ class Recipe:
     turning: float = 1.0  # weight of the turn's end
     sounding: float = 0.6  # weight of the codes
     batch: int = 48  # conversations a step
-    pieces: int = 3  # of what one process has of a batch, sorted by length: little is filled up
+    pieces: int = 5  # of what one process has of a batch, sorted by length: little is filled up
     rate: float = 1.5e-3  # learning rate of AdamW: tables, convolutions, heads
     muon: float = 3e-3  # of Muon: matrices of the stack
     decay: float = 0.05  # of weights
