@@ -66,7 +66,7 @@ To go on: `omni train nano` ([docs/nano/training.md](../../docs/nano/training.md
 def write_card(bundle: Bundle, marks: Marks, count: int, folder: Path, file: Path) -> None:
     """The card of the bundle in `folder`, from the marks of its examination."""
     about, rows = bundle.about, marks.rows
-    missed = [row.measure for row in rows if row.value is not None and not row.holds]
+    missed = [row.measure for row in rows if row.verdict == "missed"]
     state = (
         "Every bar that was measured holds."
         if not missed
@@ -74,10 +74,10 @@ def write_card(bundle: Bundle, marks: Marks, count: int, folder: Path, file: Pat
     )
     lines = ["| measure | value | n | 95 % interval | bar | |", "| --- | --- | --- | --- | --- | --- |"]
     for row in rows:
-        value = "not measured" if row.value is None else shown(row.value, row.bar)
+        value = "–" if row.value is None else shown(row.value, row.bar)
         around = "" if row.interval is None else " … ".join(shown(edge, row.bar) for edge in row.interval)
-        held = "holds" if row.holds else "missed" if row.value is not None else ""
-        lines.append(f"| {row.measure} | {value} | {row.n} | {around} | {shown(row.bar, row.bar)} | {held} |")
+        bar = "" if row.bar is None else shown(row.bar, row.bar)
+        lines.append(f"| {row.measure} | {value} | {row.n} | {around} | {bar} | {row.verdict} |")
     head, *skills = [f"| {' | '.join(cells)} |" for cells in marks.by_skill()]
     ruled = [head, f"|{' --- |' * head.count(' | ')} --- |", *skills]
     size = sum(part.stat().st_size for part in folder.rglob("*") if part.is_file())

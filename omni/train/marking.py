@@ -32,8 +32,15 @@ class Row:
     value: float | None  # None: not measured
     n: int
     interval: tuple[float, float] | None
-    bar: float
-    holds: bool
+    bar: float | None  # None: only to compare with
+    holds: bool | None
+
+    @property
+    def verdict(self) -> str:
+        """Whether it reaches its bar, in a word."""
+        if self.bar is None:
+            return ""
+        return "not measured" if self.value is None else "holds" if self.holds else "missed"
 
 
 @dataclass(frozen=True)
@@ -69,9 +76,9 @@ class Marks:
         lines = [f"{'measure':<58}{'value':>9}{'n':>7}   {'95 % interval':<16}{'bar':>7}"]
         for row in self.rows:
             value = "–" if row.value is None else shown(row.value, row.bar)
+            bar = "" if row.bar is None else shown(row.bar, row.bar)
             low_high = "" if row.interval is None else " … ".join(shown(edge, row.bar) for edge in row.interval)
-            held = "holds" if row.holds else "not measured" if row.value is None else "missed"
-            lines.append(f"{row.measure:<58}{value:>9}{row.n:>7}   {low_high:<16}{shown(row.bar, row.bar):>7}  {held}")
+            lines.append(f"{row.measure:<58}{value:>9}{row.n:>7}   {low_high:<16}{bar:>7}  {row.verdict}".rstrip())
         if self.parts:
             lines.append("")
             lines.extend(f"{cells[0]:<20}" + "".join(f"{cell:>13}" for cell in cells[1:]) for cells in self.by_skill())
@@ -91,13 +98,13 @@ class Marks:
         return json.dumps(found, indent=1, ensure_ascii=False)
 
 
-def shown(value: float, bar: float) -> str:
+def shown(value: float, bar: float | None) -> str:
     """A share as a percentage; what has a bar above 1 as it is.
 
     >>> shown(0.953, 0.95), shown(2.94, 2.8)
     ('95.3 %', '2.94')
     """
-    return f"{value:.2f}" if bar > 1 else f"{100 * value:.1f} %"
+    return f"{value:.2f}" if bar is not None and bar > 1 else f"{100 * value:.1f} %"
 
 
 def words(text: str) -> list[str]:
@@ -172,13 +179,13 @@ def native_and_pipeline(bundle: Bundle, split: Split, count: int) -> tuple[Row, 
     bar = pipeline / len(asked) - 0.01
     return (
         _share("native, spoken questions", native, len(asked), bar),
-        _share("pipeline of the same weights, the same questions", pipeline, len(asked), 0.0),
+        _share("pipeline of the same weights, the same questions", pipeline, len(asked), None),
     )
 
 
-def _share(name: str, of: int, n: int, bar: float) -> Row:
+def _share(name: str, of: int, n: int, bar: float | None) -> Row:
     value = of / n if n else 0.0
-    return Row(name, value, n, wilson(of, n), bar, value >= bar)
+    return Row(name, value, n, wilson(of, n), bar, None if bar is None else value >= bar)
 
 
 def _turns(bundle: Bundle, measure: Measure, asked: list[Question], marks: Marks) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from omni.train.marking import Marks
 from omni_tokenizers.optional import need
 
+COLORS = {True: "tab:green", False: "tab:red", None: "tab:gray"}  # by whether a bar holds
 LOSSES = ("text", "turn", "heard", "spelled", "seen", "codes")
 
 
@@ -45,13 +46,14 @@ def logged(folder: Path) -> list[dict[str, float]]:
 def plot_marks(marks: Marks, file: Path) -> Path:
     """The shares of the table with intervals and bars; what is no share, as PESQ, is not among them."""
     plt = _pyplot()
-    rows = [row for row in marks.rows if row.value is not None and row.bar <= 1][::-1]
+    rows = [row for row in marks.rows if row.value is not None and (row.bar is None or row.bar <= 1)][::-1]
     figure, axis = plt.subplots(figsize=(9, 0.45 * len(rows) + 1), layout="constrained")
     for place, row in enumerate(rows):
         low, high = row.interval or (row.value, row.value)
-        axis.plot([low, high], [place, place], color="tab:green" if row.holds else "tab:red", linewidth=3)
+        axis.plot([low, high], [place, place], color=COLORS[row.holds], linewidth=3)
         axis.plot(row.value, place, "o", color="black")
-        axis.plot(row.bar, place, "|", color="tab:blue", markersize=16)
+        if row.bar is not None:
+            axis.plot(row.bar, place, "|", color="tab:blue", markersize=16)
     axis.set(yticks=range(len(rows)), yticklabels=[row.measure for row in rows], xlim=(-0.02, None))
     axis.set_xlabel("share, its 95 % interval, and the bar (blue)")
     figure.savefig(file, dpi=100)

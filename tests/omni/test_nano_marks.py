@@ -115,6 +115,13 @@ def test_what_is_asked_is_counted_by_skill() -> None:
     assert f"{lines[0][0]:<20}" in marks.as_text()
 
 
+def test_what_is_only_compared_with_has_no_bar() -> None:
+    row = Row("pipeline", 0.5, 10, (0.2, 0.8), None, None)
+    assert Marks([row]).as_text().splitlines()[1].split() == "pipeline 50.0 % 10 20.0 % … 80.0 %".split()
+    unmeasured, missed, held = (Row("a", value, 10, None, 0.9, value == 1.0) for value in (None, 0.5, 1.0))
+    assert [r.verdict for r in (row, unmeasured, missed, held)] == ["", "not measured", "missed", "holds"]
+
+
 def test_no_question_is_asked_twice() -> None:
     [typed] = [m for m in MEASURES if m.short == "typed"]
     asked = [question.about for question in questions(typed, "test", 150)]
@@ -160,6 +167,7 @@ def test_a_card_has_new_numbers_and_keeps_its_history(tmp_path: Path) -> None:
 
 def test_plots_are_drawn(tmp_path: Path) -> None:
     marks = Marks([Row("a", 0.5, 10, (0.3, 0.7), 0.9, False), Row("b", None, 0, None, 0.9, False)])
+    marks.rows.append(Row("c", 0.5, 10, (0.3, 0.7), None, None))
     assert plot_marks(marks, tmp_path / "marks.png").stat().st_size > 1000
     (tmp_path / "log.jsonl").write_text('{"step": 10, "text": 1.0}\n{"step": 20, "text": 0.5, "heard": 2}\n')
     assert plot_losses(tmp_path).stat().st_size > 1000
