@@ -1,6 +1,7 @@
 """Reading audio: files of every kind, arrays of every type, and what is no audio."""
 
 import io
+import os
 import struct
 
 import numpy as np
@@ -98,7 +99,7 @@ def test_what_has_no_full_scale_is_refused(samples):
         as_waveform(samples)
 
 
-@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3"])
+@pytest.mark.parametrize("kind", ["WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "FLAC", "OGG", "MP3"])
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.9, 0.999])
 def test_a_file_that_is_cut_off_is_an_error_and_not_a_shorter_clip(kind, share):
     noise = np.random.default_rng(0).standard_normal(48_000) * 0.1
@@ -124,6 +125,8 @@ def test_files_that_are_not_there_are_said_to_be_missing(tmp_path):
         read_audio(tmp_path / "nothing.wav")
     with pytest.raises(FileNotFoundError, match="is a folder"):
         read_audio(tmp_path)
+    with pytest.raises(FileNotFoundError, match="is a device or pipe"):
+        read_audio(os.devnull)
     with pytest.raises(TypeError, match="binary mode"):
         read_audio(io.StringIO("text"))
     with pytest.raises(TypeError, match="no path"):
@@ -140,6 +143,36 @@ def test_a_header_that_a_pipe_left_open_is_read_to_its_end():
     data = bytearray(encoded(tone(), format="WAV", subtype="PCM_16"))
     data[4:8] = data[40:44] = struct.pack("<I", 0xFFFFFFFF)
     assert len(read_audio(bytes(data))[0]) == 16_000
+
+
+def test_a_header_without_a_length_is_no_empty_clip():
+    data = bytearray(encoded(tone(), format="WAV", subtype="PCM_16"))
+    data[40:44] = bytes(4)
+    with pytest.raises(ValueError, match="says that it holds no samples and 32000 bytes follow"):
+        read_audio(bytes(data))
+    empty = encoded(tone(0), format="WAV", subtype="PCM_16") + b"LIST" + struct.pack("<I", 4) + b"INFO"
+    assert len(read_audio(empty)[0]) == 0
+    piped = bytearray(encoded(tone(), format="FLAC"))
+    piped[21] &= 0xF0
+    piped[22:26] = bytes(4)
+    for call in (read_audio, audio_info):
+        with pytest.raises(ValueError, match="does not say how long it is"):
+            call(bytes(piped))
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_ogg_streams_one_after_another_are_refused_since_only_the_first_would_be_read(subtype):
+    data = encoded(tone(), format="OGG", subtype=subtype)
+    with pytest.raises(ValueError, match="several Ogg streams one after another"):
+        read_audio(data + data)
+
+
+def test_a_chunk_that_claims_more_than_any_file_holds_is_a_value_error():
+    data = bytearray(encoded(tone(), format="W64", subtype="PCM_16"))
+    at = data.index(b"fmt ")
+    data[at + 16 : at + 24] = b"\xff" * 8
+    with pytest.raises(ValueError, match="cut off"):
+        read_audio(bytes(data))
 
 
 def test_nan_in_a_float_file_is_refused():
@@ -183,6 +216,14 @@ def test_librosa_decodes_what_it_can_and_its_channels_are_mixed(tmp_path, monkey
         assert rate == 16_000
         np.testing.assert_array_equal(wave, tone() / 2)
     assert audio_info(data).samples == 16_000
+    with pytest.raises(ValueError, match=r"holds more of audio; the limit is 0 s.*max_seconds"):
+        read_audio(data, max_seconds=0.25)
+
+    class Pipe(io.BytesIO):
+        def seekable(self):
+            return False
+
+    assert audio_info(Pipe(data)).samples == 16_000
 
 
 def test_every_name_of_the_package_is_found_and_no_other():

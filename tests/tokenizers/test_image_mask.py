@@ -63,6 +63,14 @@ def test_targets_have_no_mean_and_unit_variance_and_flat_patches_are_zero() -> N
     np.testing.assert_allclose(targets[1:].var(1, ddof=1), 1, rtol=1e-4)
 
 
+@pytest.mark.parametrize("library", [np.asarray, torch.tensor])
+@pytest.mark.parametrize("kind", [bool, int, float])
+def test_a_mask_of_ones_and_zeros_is_a_mask_and_no_list_of_places(library, kind) -> None:
+    predicted = library([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0], [5.0, 5.0]])
+    mask = library([kind(hidden) for hidden in (0, 0, 1, 1)])
+    assert float(masked_loss(predicted, predicted * 0, mask)) == (9 + 25) / 2
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [

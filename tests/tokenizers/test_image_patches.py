@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omni_tokenizers.image import (
+    NORMALIZATIONS,
     Exact,
+    ImageTooLarge,
     Kind,
     LongestSide,
     NaFlex,
@@ -113,6 +115,15 @@ def test_a_grid_that_does_not_fill_merge_blocks_is_refused() -> None:
 def test_scaling_that_would_not_fit_in_memory_is_refused_before_it_starts() -> None:
     with pytest.raises(ValueError, match=r"would be scaled to .* the limit is"):
         Patches(16, resize=ShortSideCrop(224)).count(100_000, 1)
+
+
+@pytest.mark.parametrize(
+    "policy", [Exact(), Pad(), Square(32), ShortSideCrop(32), LongestSide(32), NaFlex(9), SmartResize(32), Tiles(32)]
+)
+def test_a_raised_limit_counts_under_every_policy(policy: Resize) -> None:
+    with pytest.raises(ImageTooLarge):
+        Patches(16, resize=policy).count(10_240, 10_240)
+    assert Patches(16, resize=policy, max_pixels=2 * 10**8).count(10_240, 10_240) > 0
 
 
 @settings(max_examples=60, deadline=None)
@@ -262,6 +273,17 @@ def test_settings_may_use_names_and_refuse_unknown_keys() -> None:
         Patches.from_settings({"stride": 8})
     with pytest.raises(ValueError, match="resize kind 'Wobble' is not one of Exact, Pad"):
         Patches.from_settings({"resize": {"kind": "Wobble"}})
+
+
+def test_a_normalisation_of_lists_or_arrays_is_that_of_tuples() -> None:
+    pixels = noise(16, 16)
+    clip = NORMALIZATIONS["clip"]
+    for kind in (list, np.array):
+        same = Normalize(kind(clip.mean), kind(clip.std))
+        assert same == clip
+        np.testing.assert_array_equal(
+            Patches(16, normalize=same).encode(pixels).values, Patches(16, normalize=clip).encode(pixels).values
+        )
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -156,8 +157,9 @@ def test_types_that_cannot_be_read_are_refused_with_a_way_out() -> None:
         read_image(io.BytesIO(b""))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="NoneType"):
         read_image(None)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="complex"):
-        read_image(np.zeros((4, 4), complex))
+    for kind in (complex, "U1", object, [("red", "u1")]):
+        with pytest.raises(TypeError, match="image array has dtype"):
+            read_image(np.zeros((4, 4), kind))
     with pytest.raises(ValueError, match="an address, not a path"):
         read_image("https://example.org/a.png")
 
@@ -211,12 +213,12 @@ def test_damaged_bytes_give_pixels_or_one_of_two_errors(kind: str, where: int, j
     assert pixels.shape[2] == 3
 
 
+def chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
 def bomb(side: int) -> bytes:
     """A PNG of a few bytes that claims to be side × side."""
-
-    def chunk(name: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
@@ -227,6 +229,70 @@ def test_a_decompression_bomb_is_refused_before_decoding(side: int) -> None:
         read_image(bomb(side))
     with pytest.raises(ImageTooLarge):
         image_size(bomb(side))
+
+
+def behind_the_pixels(data: bytes, *chunks: bytes) -> bytes:
+    """A PNG with more chunks at its end."""
+    end = data.rindex(b"IEND") - 4
+    return data[:end] + b"".join(chunks) + data[end:]
+
+
+def exif_of(turn: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    return exif.tobytes().removeprefix(b"Exif\0\0")
+
+
+LAST_CHUNKS = [
+    [chunk(b"eXIf", exif_of(6))],
+    [chunk(b"tEXt", b"Comment\0hello"), chunk(b"prVt", bytes(99)), chunk(b"eXIf", exif_of(5))],
+    [chunk(b"iTXt", b'XML:com.adobe.xmp\0\0\0\0\0<a tiff:Orientation="8"/>')],
+    [chunk(b"eXIf", exif_of(3))],
+    [chunk(b"eXIf", b"junk")],
+    [b"\0\0\0\7junk"],
+    [],
+]
+
+
+@pytest.mark.parametrize("last", LAST_CHUNKS)
+def test_the_size_of_a_png_is_known_without_decoding_it(last: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    data = behind_the_pixels(encoded(Image.fromarray(noise(16, 32, 3))), *last)
+    pixels = read_image(data)
+    opened = Image.open(io.BytesIO(data))
+    with monkeypatch.context() as patched:
+        patched.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("decoded"))
+        assert image_size(data) == image_size(opened) == pixels.shape[1::-1]
+    np.testing.assert_array_equal(read_image(opened), pixels)
+
+
+def icon(picture: bytes) -> bytes:
+    """A Windows icon of one picture, which it says is 256 × 256."""
+    entry = struct.pack("<BBBBHHII", 0, 0, 0, 0, 1, 32, len(picture), 22)
+    return struct.pack("<HHH", 0, 1, 1) + entry + picture
+
+
+@pytest.mark.parametrize("kind", ["PNG", "DIB"])
+def test_an_icon_is_weighed_by_the_picture_inside_it_before_that_is_decoded(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("decoded"))
+    data = icon(encoded(Image.new("RGB", (300, 400)), kind))
+    for call in (read_image, image_size):
+        with pytest.raises(ImageTooLarge, match=r"300×(400|200) = .* the limit is 50,000"):
+            call(data, max_pixels=50_000)
+
+
+def test_compositing_and_16_bits_take_little_more_memory_than_their_result() -> None:
+    see_through, deep = noise(1500, 1000, 4), np.full((1500, 1000), 40_000, np.uint16)
+    for source, most in ((see_through, 3), (deep, 3)):
+        tracemalloc.start()
+        pixels = read_image(source)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < most * pixels.nbytes
+    alpha = see_through[..., 3:].astype(float)
+    expected = np.rint((see_through[..., :3] * alpha + 255 * (255 - alpha)) / 255)
+    np.testing.assert_array_equal(read_image(see_through), expected)
 
 
 def test_the_pixel_limit_counts_for_every_source_and_can_be_moved() -> None:

@@ -132,6 +132,7 @@ def test_a_stream_takes_raw_pcm_bytes_and_stereo():
     mel = LogMel(floor="fixed")
     whole = mel.encode(pcm)
     np.testing.assert_array_equal(streamed(mel.stream(), [pcm[:700].tobytes(), pcm[700:].tobytes()]), whole)
+    np.testing.assert_array_equal(streamed(mel.stream(), [memoryview(pcm[:701]), memoryview(pcm[701:])]), whole)
     with pytest.raises(ValueError, match="3 bytes of 16-bit PCM end inside a sample"):
         mel.stream().push(b"abc")
     stereo = np.stack([pcm, pcm[::-1]], axis=1)  # [samples, channels]

@@ -152,6 +152,40 @@ def test_a_live_sound_that_changes_its_rate_or_ends_too_short_says_so_and_goes_o
     assert OMNI.decode(join(out)) == ["still here"]
 
 
+def test_a_live_source_may_use_its_memory_again() -> None:
+    frames, codes = noise(0, 18, 80), np.random.default_rng(0).integers(0, 8, (6, 3))
+    stream, out = OMNI.stream(), []
+    frame_buffer, code_buffer = np.empty((6, 80), np.float32), np.empty((2, 3), codes.dtype)
+    for start in range(0, 18, 6):
+        frame_buffer[:] = frames[start : start + 6]
+        out.append(stream.push(Frames("audio", frame_buffer)))
+    for start in range(0, 6, 2):
+        code_buffer[:] = codes[start : start + 2]
+        out.append(stream.push(Codes(code_buffer)))
+    assert join([*out, stream.finish()]) == OMNI.encode([Frames("audio", frames), Codes(codes)])
+
+
+@pytest.mark.parametrize("first", ["codes", "sound"])
+def test_ready_codes_and_sound_are_not_mixed_in_one_part(first: str) -> None:
+    pieces = {"codes": Codes(np.zeros((1, 3), int)), "sound": Codes(noise(0, 500), rate=8000)}
+    stream = OMNI.stream()
+    stream.push(pieces.pop(first))
+    with pytest.raises(ValueError, match=r"this part began with .* call end\(\) first"):
+        stream.push(*pieces.values())
+
+
+@pytest.mark.parametrize(
+    "piece", [TextPart("ab"), Ids((1, 2)), Codes(np.zeros((1, 3), int)), Audio(noise(0, 999), 8000)]
+)
+def test_a_finished_stream_of_any_modality_takes_nothing_more(piece: Any) -> None:
+    stream = OMNI.modality_of(piece).stream()
+    stream.push(piece)
+    stream.finish()
+    for again in (lambda: stream.push(piece), stream.finish):
+        with pytest.raises(ValueError, match="finished"):
+            again()
+
+
 @quick
 @given(frames=st.integers(0, 50), per_token=st.integers(1, 7))
 def test_sound_tokens_come_from_frames_and_the_last_one_knows_how_full_it_is(frames: int, per_token: int) -> None:
@@ -227,6 +261,10 @@ def test_a_bare_source_that_could_be_anything_is_refused_with_the_way_out(tmp_pa
         OMNI.encode(Speech(noise(0, 999), 16000))
     with pytest.raises(ValueError, match="id 258 is outside the vocabulary"):
         OMNI.encode(Ids((1, 258)))
+    with pytest.raises(TypeError, match="ids are float64"):
+        OMNI.encode(Ids((1.5, 2.0)))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="got dict"):
+        OMNI.encode({"text": "hello"})
     with pytest.raises(ValueError, match="no special token '<x>'"):
         OMNI.encode(Special("<x>"))
     with pytest.raises(ValueError, match="code 9 at frame 1 is outside book 2"):
@@ -294,6 +332,13 @@ def test_a_film_and_its_sound_on_one_clock_come_back_apart(times: int, step: flo
         assert time[span.start] == int(np.float32(span.first) * np.float32(span.step) * np.float32(25) + 1e-4)
 
 
+@pytest.mark.parametrize("seconds", [0, 0.03, float("inf"), float("nan")])
+def test_a_chunk_without_a_whole_position_is_refused(seconds: float) -> None:
+    film, sound = OMNI.encode(Film([pixels(0, 1, 1)], 0.5)), OMNI.encode(Frames("audio", noise(0, 9, 80)))
+    with pytest.raises(ValueError, match=r"holds no position: use 0\.04 s or more"):
+        interleave(film, sound, seconds=seconds)
+
+
 @quick
 @given(seed=st.integers(0, 99))
 def test_encoding_changes_nothing_that_it_was_given(seed: int) -> None:
@@ -332,3 +377,13 @@ SPEECH = speech_omni("layer", normalize=False)
 def test_speech_that_needs_its_whole_utterance_refuses_before_any_sound() -> None:
     with pytest.raises(CannotStream, match="whole utterance"):
         speech_omni("group").stream().push(Speech(noise(0, 999), 16000))
+
+
+def test_a_speech_stream_without_sound_ends_without_tokens() -> None:
+    assert SPEECH.modalities["speech"].stream().finish().length == 0
+
+
+def test_the_seconds_of_speech_follow_the_rate_of_its_encoder() -> None:
+    half = speech_omni("layer", normalize=False, rate=8000).encode(Speech(noise(0, 8000), 8000))
+    assert half.spans[0].step == 1 / 25
+    assert SPEECH.encode(Speech(noise(0, 16000), 16000)).spans[0].step == 0.02

@@ -1,5 +1,6 @@
 """A sequence's ids, spans and payloads stay together, whatever is done to it."""
 
+import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ from hypothesis import strategies as st
 
 from omni_tokenizers.audio import LogMel
 from omni_tokenizers.sequence import (
+    Encoded,
     Frames,
     Image,
+    Omni,
     Sequence,
     Span,
+    Tagged,
     concatenate,
     join,
     pack,
@@ -156,6 +160,11 @@ def test_rows_of_a_batch_are_equally_long() -> None:
     assert [len(row) for row in rows] == [8, 8]
 
 
+def test_a_batch_of_no_multiple_is_refused() -> None:
+    with pytest.raises(ValueError, match="multiple=0 must be 1 or more"):
+        pad_together([OMNI.encode("a")], multiple=0)
+
+
 @quick
 @given(parts=several)
 def test_a_saved_sequence_is_loaded_to_the_bit(parts: list[Any], tmp_path_factory: Any) -> None:
@@ -167,10 +176,27 @@ def test_a_saved_sequence_is_loaded_to_the_bit(parts: list[Any], tmp_path_factor
     assert OMNI.decode(loaded) == OMNI.decode(sequence)
 
 
+def test_another_byte_order_and_keys_that_are_numbers_are_saved_too(tmp_path: Path) -> None:
+    class Odd:
+        def encode(self, part: Any) -> Encoded:
+            return Encoded({"values": np.arange(3, dtype=">f4")}, meta={"sizes": {1: (2, 3)}})
+
+        count = decode = stream = encode
+
+    sequence = Omni(odd=Odd()).encode(Tagged("odd", None))
+    sequence.save(tmp_path)
+    assert Sequence.load(tmp_path) == sequence
+    assert sequence.to("cpu").values["odd"]["values"].tolist() == [0, 1, 2]
+
+
 def test_a_folder_that_is_no_saved_sequence_says_so(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"sequence.json is missing"):
         Sequence.load(tmp_path)
     OMNI.encode("abc").save(tmp_path)
+    about = json.loads((tmp_path / "sequence.json").read_text())
+    (tmp_path / "sequence.json").write_text(json.dumps({**about, "spans": [5]}))
+    with pytest.raises(ValueError, match="do not belong together"):
+        Sequence.load(tmp_path)
     (tmp_path / "sequence.safetensors").write_bytes(b"\x00" * 7)
     with pytest.raises(ValueError, match="cannot be read"):
         Sequence.load(tmp_path)
@@ -234,6 +260,14 @@ def test_tensors_of_payloads_that_do_not_fit_together_are_refused() -> None:
     )
     with pytest.raises(ValueError, match="the audio spans do not have one shape"):
         mixed.to("cpu")
+
+
+@pytest.mark.parametrize("names", [("", "a"), ("a", ""), ("a", "ab"), ("ab", "a")])
+def test_tensors_never_leave_out_an_array_that_only_some_spans_have(names: tuple[str, str]) -> None:
+    payloads = tuple({name: np.zeros((2, 3)) for name in of_one} for of_one in names)
+    uneven = Sequence(np.zeros(4, int), (Span("audio", 0, 2), Span("audio", 2, 2, part=1)), payloads)
+    with pytest.raises(ValueError, match=r"one shape of '[ab]' a token, they have \(3,\), none"):
+        uneven.to("cpu")
 
 
 @quick

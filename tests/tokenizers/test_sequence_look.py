@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omni_server.cli import main
-from omni_tokenizers.sequence import Audio, Frames, Image, Sequence, Tagged, pack
+from omni_tokenizers.sequence import Audio, Frames, Image, Sequence, Span, Tagged, pack
 from omni_tokenizers.sequence.palette import BUILT_IN, PLUGINS
 from omni_tokenizers.sequence.raster import png
 from tests.tokenizers.mixed_parts import noise, omni, pixels, several
@@ -148,6 +148,13 @@ def test_no_control_character_reaches_the_terminal_and_no_line_is_too_long(text:
     shown = OMNI.encode(text.replace("<|", "")).show(width=50, colour=False)
     assert all(character.isprintable() or character == "\n" for character in shown.replace("\u0300", ""))
     assert all(len(line) <= 50 + sum(not c.isascii() for c in line) for line in shown.splitlines())
+
+
+def test_the_name_of_a_modality_brings_no_control_character_to_the_terminal() -> None:
+    kinds = ("pad", "\x1b[2Jsmell")
+    shown = Sequence(np.zeros(2, int), (Span(kinds[1], 0, 2),), ({},), kinds).show(colour=False)
+    assert "\x1b" not in shown
+    assert "<1b>[2Jsmell 2" in shown
 
 
 def test_a_thousand_spans_are_not_a_thousand_lines() -> None:

@@ -217,6 +217,12 @@ def test_wrong_settings_are_refused_with_the_value(make, message):
         make()
 
 
+@pytest.mark.parametrize("wrong", [None, 1, "true", np.True_])
+def test_a_normalisation_that_would_be_passed_over_is_refused(wrong):
+    with pytest.raises(TypeError, match="True, False or a FixedNorm"):
+        small_wav2vec(normalize=wrong)
+
+
 def test_a_broken_checkpoint_says_what_is_wrong(tmp_path):
     published_speech("Wav2Vec2", "layer").save_pretrained(tmp_path)
     weights, config = tmp_path / "model.safetensors", tmp_path / "config.json"

@@ -2,15 +2,19 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omni_tokenizers.text import SpecialTokenInText, Text
+from omni_tokenizers.text.bytelevel import ByteLevel
+from omni_tokenizers.text.patterns import LLAMA3, QWEN2
 from tests.tokenizers.text_vocabularies import (
     ALL_PATTERNS,
     ANY_TEXT,
     SPECIAL,
     corpus,
+    hub_json,
     ranks,
     tiktoken_file,
     vocabulary,
@@ -87,6 +91,10 @@ def test_what_is_not_text_is_refused():
             call(b"bytes")
         with pytest.raises(ValueError, match=r"surrogate U\+D800 at character 2"):
             call("ab\ud800")
+    composing = Text(ByteLevel(ranks(), QWEN2, special={}, added={}, composes=True))
+    for call in (composing.encode, composing.count, composing.encode_array):
+        with pytest.raises(ValueError, match=r"surrogate U\+D800 at character 2"):
+            call("ab\ud800")
     with pytest.raises(TypeError, match="use encode"):
         one.encode_batch("one text")
 
@@ -108,8 +116,9 @@ def test_decode_takes_arrays_and_skips_special_tokens_on_demand():
     assert one.decode(ids, skip_special=True) == "ab"
     with pytest.raises(TypeError):
         one.decode("12")
-    with pytest.raises(TypeError, match=r"pass \[3\]"):
-        one.decode(3)
+    for single in (3, np.int64(3), np.array(3), torch.tensor(3)):
+        with pytest.raises(TypeError, match=r"pass \[3\]"):
+            one.decode(single)
 
 
 def test_training_is_reproducible_and_respects_its_size():
@@ -132,6 +141,20 @@ def test_training_refuses_what_cannot_be_trained():
         Text.train(["x", 3], vocab_size=300)
     with pytest.raises(ValueError, match="different"):
         Text.train(["x"], vocab_size=300, special=["<s>", "<s>"])
+
+
+@pytest.mark.parametrize("pattern", ["cl100k_base", r"\w+", r"[ -~]+", r"\S+"])
+def test_a_pattern_that_would_lose_text_is_refused(pattern: str):
+    with pytest.raises(ValueError, match=r"does not match every character.*cl100k"):
+        Text.load(tiktoken_file(ranks()), pattern=pattern)
+    with pytest.raises(ValueError, match="does not match every character"):
+        Text.train(map(pytest.fail, ["the texts were read"]), vocab_size=300, pattern=pattern)
+    assert Text.load(tiktoken_file(ranks()), pattern=r"\w+|\W").decode([104, 105]) == "hi"
+
+
+def test_a_pattern_that_does_not_compile_is_refused_before_training():
+    with pytest.raises(ValueError, match="does not compile"):
+        Text.train(["x"], vocab_size=300, pattern="(")
 
 
 @pytest.mark.parametrize("pattern", ALL_PATTERNS)
@@ -175,6 +198,29 @@ def test_damaged_tiktoken_files_are_refused_with_the_line():
         Text.load(good, pattern="(")
     with pytest.raises(ValueError, match="which another token has"):
         Text.load(good, pattern="cl100k", special={"<s>": 3})
+
+
+def test_special_tokens_need_a_name_and_an_id_that_can_be_one():
+    file = tiktoken_file(ranks())
+    with pytest.raises(ValueError, match="id 2000 has an empty name"):
+        Text.load(file, pattern="cl100k", special=[""])
+    for number in (-1, 2**31):
+        with pytest.raises(ValueError, match=f"{number}.*must lie in"):
+            Text.load(file, pattern="cl100k", special={"<s>": number})
+    passed_over = Text.load(json.dumps(hub_json(LLAMA3, special=("",))).encode())
+    assert passed_over.encode("hello") == Text.load(file, pattern="llama3").encode("hello")
+    assert passed_over.special == {}
+
+
+def test_a_special_token_may_stand_between_the_ranks_where_its_id_is_given():
+    moved = {token: rank + (rank >= 700) for token, rank in ranks().items()}
+    one = Text.load(tiktoken_file(moved), pattern="cl100k", special={"<s>": 700})
+    plain = Text.load(tiktoken_file(ranks()), pattern="cl100k").encode(corpus()[0])
+    assert one.encode(corpus()[0]) == [number + (number >= 700) for number in plain]
+    assert one.decode([700]) == "<s>"
+    for special in ({}, {"<s>": 2001}, ["<s>"]):
+        with pytest.raises(ValueError, match="hole at 700"):
+            Text.load(tiktoken_file(moved), pattern="cl100k", special=special)
 
 
 @pytest.mark.parametrize(

@@ -3,21 +3,19 @@
 import asyncio
 import base64
 import binascii
-import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from omni_server.session.items import ImagePart, Item, Message, Reference, content_bytes
-from omni_tokenizers.image.from_pil import DAMAGED
-from omni_tokenizers.image.pixels import check_size
-from omni_tokenizers.image.read import FORMATS, read_image
+from omni_tokenizers.image.read import image_size, read_image
 
 LONGEST_HEAD = 100  # characters of an address in front of its data
-ICON = b"\x00\x00\x01\x00"  # how Windows icons begin: Pillow decodes them whole before it tells their size
+ICON = b"\x00\x00\x01\x00"  # how Windows icons begin: Pillow decodes them as soon as it opens them
 RGB = 3  # bytes of a pixel
+Found = TypeVar("Found")
 
 
 class NoPicture(ValueError):
@@ -78,17 +76,17 @@ def _file(url: str) -> bytes:
 
 
 def _weight(file: bytes, max_pixels: int) -> int:
-    """Bytes that its pixels take. Not by `image_size`, which decodes a PNG to find out how it was turned."""
-    try:
-        with Image.open(io.BytesIO(file), formats=FORMATS) as picture:
-            check_size(*picture.size, max_pixels)
-            return RGB * picture.width * picture.height
-    except (*DAMAGED, Image.DecompressionBombError):
-        return _decoded(file, max_pixels).nbytes  # fails at the same place, and says why
+    """Bytes that its pixels take."""
+    width, height = _read(image_size, file, max_pixels)
+    return RGB * width * height
 
 
 def _decoded(file: bytes, max_pixels: int) -> NDArray[np.uint8]:
+    return _read(read_image, file, max_pixels)
+
+
+def _read(read: Callable[..., Found], file: bytes, max_pixels: int) -> Found:
     try:
-        return read_image(file, max_pixels=max_pixels)
+        return read(file, max_pixels=max_pixels)
     except ValueError as wrong:
         raise NoPicture(f"the picture cannot be read: {wrong}") from None

@@ -99,8 +99,9 @@ def pcm16(data: bytes | bytearray | memoryview) -> Wave:
     >>> pcm16(bytes([0, 0, 0, 64]))
     array([0. , 0.5], dtype=float32)
     """
-    if len(data) % 2:
-        raise ValueError(f"{len(data)} bytes of 16-bit PCM end inside a sample: cut the audio at an even byte")
+    size = memoryview(data).nbytes
+    if size % 2:
+        raise ValueError(f"{size} bytes of 16-bit PCM end inside a sample: cut the audio at an even byte")
     return as_waveform(np.frombuffer(data, "<i2"))
 
 

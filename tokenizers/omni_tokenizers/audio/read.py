@@ -24,6 +24,7 @@ from omni_tokenizers.optional import need
 AudioSource: TypeAlias = "Samples | str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
 
 MAX_SECONDS = 4 * 3600  # of a file; a 100 KB FLAC of silence can claim days
+UNKNOWN_LENGTH = 2**63 - 1  # frames, libsndfile's way of saying that it does not know
 BLOCK = 1 << 18  # frames decoded at a time, so that only the mix is ever whole in memory
 # What libsndfile does not read and librosa may: offset and bytes that give the container away.
 OTHERS = {
@@ -64,7 +65,10 @@ def read_audio(
     data = opened(source)
     name = str(data) if isinstance(data, Path) else "the audio"
     other = container(data)
-    wave, found = read_with_librosa(data, name, other) if other else read_with_soundfile(data, name, max_seconds)
+    if other:
+        wave, found = read_with_librosa(data, name, other, max_seconds)
+    else:
+        wave, found = read_with_soundfile(data, name, max_seconds)
     if rate not in (None, found):
         raise ValueError(f"{name} is at {found} Hz and rate={rate} was given: leave rate out, a file says its own")
     check_levels(wave)
@@ -78,7 +82,7 @@ def audio_info(source: AudioSource) -> AudioInfo:
     data = opened(source)
     name = str(data) if isinstance(data, Path) else "the audio"
     if container(data):
-        wave, rate = read_audio(source)
+        wave, rate = read_audio(data)
         return AudioInfo(len(wave), rate, 1)
     with sound_file(data, name) as file:
         return AudioInfo(file.frames, file.samplerate, file.channels)
@@ -95,7 +99,9 @@ def opened(source: object) -> Path | BytesIO:
         path = Path(source)
         if not path.is_file():
             raise FileNotFoundError(
-                f"no audio file at {path}" if not path.exists() else f"{path} is a folder, not a file"
+                f"{path} is a {'folder' if path.is_dir() else 'device or pipe'}, not a file"
+                if path.exists()
+                else f"no audio file at {path}"
             )
         if not path.stat().st_size:
             raise ValueError(f"{path} is empty (0 bytes); it holds no audio")
@@ -139,17 +145,19 @@ def sound_file(data: Path | BytesIO, name: str) -> soundfile.SoundFile:
     if not 1 <= file.samplerate <= MAX_RATE:
         file.close()
         raise ValueError(f"{name} claims a rate of {file.samplerate} Hz; sample rates are 1 to {MAX_RATE} Hz")
+    if file.frames == UNKNOWN_LENGTH:
+        file.close()
+        raise ValueError(
+            f"{name} does not say how long it is, as a FLAC that was written to a pipe: write it again, for instance "
+            "with ffmpeg -i IN OUT.flac"
+        )
     return file
 
 
 def read_with_soundfile(data: Path | BytesIO, name: str, max_seconds: float) -> tuple[Wave, int]:
     """Decode block by block, mixing each, and compare the length with what the header promised."""
     with sound_file(data, name) as file:
-        if file.frames > max_seconds * file.samplerate:
-            raise ValueError(
-                f"{name} claims {file.frames / file.samplerate:.0f} s of audio; the limit is {max_seconds:.0f} s: "
-                "pass max_seconds=… if it is meant to be that long, or read it in pieces"
-            )
+        check_seconds(f"claims {file.frames / file.samplerate:.0f} s", file.frames, file.samplerate, name, max_seconds)
         blocks = list(mixed_blocks(file, name))
         wave = np.concatenate(blocks) if blocks else np.empty(0, np.float32)
         if len(wave) < file.frames:
@@ -158,6 +166,15 @@ def read_with_soundfile(data: Path | BytesIO, name: str, max_seconds: float) -> 
                 "fetch it again, or repair it"
             )
         return wave, int(file.samplerate)
+
+
+def check_seconds(says: str, frames: int, rate: float, name: str, max_seconds: float) -> None:
+    """Refuse a file that is longer than the limit."""
+    if frames > max_seconds * rate:
+        raise ValueError(
+            f"{name} {says} of audio; the limit is {max_seconds:.0f} s: "
+            "pass max_seconds=… if it is meant to be that long, or read it in pieces"
+        )
 
 
 def mixed_blocks(file: soundfile.SoundFile, name: str) -> Iterator[Wave]:
@@ -171,7 +188,7 @@ def mixed_blocks(file: soundfile.SoundFile, name: str) -> Iterator[Wave]:
         ) from None
 
 
-def read_with_librosa(data: Path | BytesIO, name: str, kind: str) -> tuple[Wave, int]:
+def read_with_librosa(data: Path | BytesIO, name: str, kind: str, max_seconds: float) -> tuple[Wave, int]:
     """Decode what libsndfile does not know, through librosa and what it finds on this machine (ffmpeg)."""
     librosa = need("librosa", extra="model", use=f"reading {kind}")
     # Its decoders take a path only; that it tries several, one of them deprecated, is no news to the user.
@@ -180,11 +197,17 @@ def read_with_librosa(data: Path | BytesIO, name: str, kind: str) -> tuple[Wave,
             copy.write(data.getbuffer())
             copy.flush()
         try:
-            channels, rate = librosa.load(data if isinstance(data, Path) else copy.name, sr=None, mono=False)
+            channels, rate = librosa.load(
+                data if isinstance(data, Path) else copy.name,
+                sr=None,
+                mono=False,
+                duration=max_seconds + 1,  # s; these files do not say how long they are, so one more tells
+            )
         except Exception as refused:  # each of its decoders has errors of its own, with no parent in common
             reason = str(refused) or type(refused).__name__
             raise ValueError(
                 f"{name} is {kind}, which could not be decoded here ({reason}): install ffmpeg, "
                 "or convert it, for instance with ffmpeg -i IN OUT.wav"
             ) from refused
+    check_seconds("holds more", np.shape(channels)[-1], rate, name, max_seconds)
     return mixed(np.atleast_2d(channels)), int(rate)

@@ -78,6 +78,8 @@ class Wav2Vec:
         device: str | torch.device = "cpu",
         block: int | None = None,
     ) -> None:
+        if not isinstance(normalize, bool | FixedNorm):
+            raise TypeError(f"normalize is {normalize!r}; pass True, False or a FixedNorm")
         self.shape = encoder.shape
         self.normalize = normalize
         self.sample_rate = rate  # Hz

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from omni_tokenizers.image.pixels import Color, Layout, Pixels
 
+BAND = 1 << 18  # pixels composited at a time
+
 
 def array_size(shape: tuple[int, ...], layout: Layout) -> tuple[int, int]:
     """Width and height of an array of this shape; the error names the shape and the way out."""
@@ -44,9 +46,17 @@ def pixels_of_array(array: NDArray[Any], *, background: Color, layout: Layout = 
 
 def composite(color: Pixels, alpha: Pixels, background: Color) -> Pixels:
     """Lay `color` [h, w, 1 or 3] with `alpha` [h, w, 1] over one background colour, correctly rounded."""
-    a = alpha.astype(np.uint32)
-    mixed = color * a + np.asarray(background, np.uint32) * (255 - a)  # [h, w, 3], up to 65,025
-    return ((mixed + 127) // 255).astype(np.uint8)
+    height, width = alpha.shape[:2]
+    behind = np.asarray(background, np.uint16)
+    out = np.empty((height, width, 3), np.uint8)
+    rows = max(1, BAND // max(width, 1))  # at a time: the products take six times the memory of the result
+    for top in range(0, height, rows):
+        band = slice(top, top + rows)
+        a = alpha[band].astype(np.uint16)
+        mixed = color[band] * a + behind * (255 - a)  # [rows, w, 3], up to 65,025
+        mixed += 127
+        out[band] = mixed // 255
+    return out
 
 
 def _eight_bits(array: NDArray[Any]) -> Pixels:
@@ -59,7 +69,12 @@ def _eight_bits(array: NDArray[Any]) -> Pixels:
         return array.astype(np.uint8)
     if kind.kind == "u" and kind.itemsize == 2:
         # 65535 = 257·255, so this is rounding, and black and white stay black and white.
-        return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        wide = array.astype(np.uint32)
+        wide += 128
+        wide //= 257
+        return wide.astype(np.uint8)
+    if kind.kind not in "iuf":
+        raise TypeError(f"image array has dtype {kind}: uint8, uint16, bool, or a float from 0 to 1 can be read")
     low, high = array.min(), array.max()
     if kind.kind in "iu":
         if low < 0 or high > 255:
@@ -68,11 +83,9 @@ def _eight_bits(array: NDArray[Any]) -> Pixels:
                 "(or uint16, 0 to 65535)"
             )
         return array.astype(np.uint8)
-    if kind.kind == "f":
-        if not (low >= 0 and high <= 1):  # also true of NaN
-            raise ValueError(_why_not_float(array, float(low), float(high)))
-        return np.rint(array.astype(np.float32) * np.float32(255)).astype(np.uint8)
-    raise TypeError(f"image array has dtype {kind}: uint8, uint16, bool, or a float from 0 to 1 can be read")
+    if not (low >= 0 and high <= 1):  # also true of NaN
+        raise ValueError(_why_not_float(array, float(low), float(high)))
+    return np.rint(array.astype(np.float32) * np.float32(255)).astype(np.uint8)
 
 
 def _why_not_float(array: NDArray[Any], low: float, high: float) -> str:

@@ -86,8 +86,8 @@ def patch_targets(values: Array) -> Array:
     return centred / (variance + TARGET_EPSILON) ** 0.5
 
 
-def masked_loss(predicted: Array, target: Array, mask: Union[NDArray[np.bool_], "torch.Tensor"]) -> Any:
-    """Mean squared error of each patch [n, dim], then the mean over the hidden ones."""
+def masked_loss(predicted: Array, target: Array, mask: Union[NDArray[Any], "torch.Tensor"]) -> Any:
+    """Mean squared error of each patch [n, dim], then the mean over the hidden ones: True, or 1, in the mask."""
     if predicted.shape != target.shape:
         raise ValueError(f"predicted has shape {list(predicted.shape)}, target {list(target.shape)}")
     error = ((predicted - target) ** 2).mean(-1)  # [n]
@@ -97,6 +97,7 @@ def masked_loss(predicted: Array, target: Array, mask: Union[NDArray[np.bool_], 
         import torch
 
         mask = torch.as_tensor(mask, device=error.device)
-    if not mask.any():
+    hidden = mask != 0
+    if not hidden.any():
         raise ValueError("no patch is hidden, so there is nothing to average")
-    return error[mask].mean()
+    return error[hidden].mean()

@@ -23,6 +23,9 @@ class Normalize:
     std: Triple = (1.0, 1.0, 1.0)
 
     def __post_init__(self) -> None:
+        # Lists and arrays, as configuration files give them, become what can be compared and kept in a table.
+        object.__setattr__(self, "mean", tuple(map(float, self.mean)))
+        object.__setattr__(self, "std", tuple(map(float, self.std)))
         if len(self.mean) != 3 or len(self.std) != 3:
             raise ValueError(f"mean={self.mean} and std={self.std} must have three values each")
         if not np.isfinite([*self.mean, *self.std]).all() or min(self.std) <= 0:

@@ -149,7 +149,7 @@ class Patches:
         if isinstance(values.get("order"), dict):
             values["order"] = Order(**values["order"])
         if isinstance(values.get("normalize"), dict):
-            values["normalize"] = Normalize(**{k: tuple(v) for k, v in values["normalize"].items()})
+            values["normalize"] = Normalize(**values["normalize"])
         if "background" in values:
             values["background"] = tuple(values["background"])
         return cls(**{**values, "device": device})

@@ -27,15 +27,20 @@ class ImageTooLarge(ValueError):
     """The picture has more pixels than the limit; nothing was decoded."""
 
 
-def check_size(width: int, height: int, max_pixels: int = MAX_PIXELS) -> None:
-    """Refuse an empty or an oversized picture.
+def check_sides(width: int, height: int) -> None:
+    """Refuse an empty picture.
 
-    >>> check_size(0, 4)
+    >>> check_sides(0, 4)
     Traceback (most recent call last):
     ValueError: image is 0×4 (width×height): both must be at least 1
     """
     if width < 1 or height < 1:
         raise ValueError(f"image is {width}×{height} (width×height): both must be at least 1")
+
+
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Refuse an empty or an oversized picture."""
+    check_sides(width, height)
     if width * height > max_pixels:
         raise ImageTooLarge(
             f"image is {width}×{height} = {width * height:,} pixels, the limit is {max_pixels:,}: "

@@ -40,6 +40,7 @@ T = TypeVar("T")
 # once: with another one in front, the first picture of a process waits 0.3 s for 40 plug-ins.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "PPM", "WEBP", "AVIF", "TIFF", "JPEG2000", "ICO", "DIB", "QOI")
 
+ICON, PNG = b"\0\0\1\0", b"\x89PNG\r\n\x1a\n"
 SIGNATURES = (
     (b"%PDF", "a PDF"),
     (b"%!PS", "PostScript"),
@@ -84,7 +85,7 @@ def borrow_pixels(
 
 
 def image_size(source: ImageSource, *, layout: Layout | None = None, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Width and height as displayed; of a file only the header is read.
+    """Width and height as displayed; of files no pixel is decoded, but of icons.
 
     >>> image_size(np.zeros((2, 5), np.uint8))
     (5, 2)
@@ -132,7 +133,12 @@ def _open(file: Any, name: str, head: bytes, max_pixels: int, use: Callable[["Im
     from PIL import Image, UnidentifiedImageError
 
     try:
+        if head.startswith(ICON):
+            check_size(*_icon_size(file), max_pixels)
+            file.seek(0)
         opened = Image.open(file, formats=FORMATS)
+    except ImageTooLarge:
+        raise
     except UnidentifiedImageError:
         raise UnreadableImage(f"{name}: {_what_it_is(head)}") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as bomb:
@@ -142,6 +148,22 @@ def _open(file: Any, name: str, head: bytes, max_pixels: int, use: Callable[["Im
     with opened:
         check_size(*opened.size, max_pixels)
         return use(opened)
+
+
+def _icon_size(file: Any) -> tuple[int, int]:
+    """Width and height of an icon's first picture, which Pillow decodes as soon as it opens the icon."""
+    from PIL.BmpImagePlugin import DibImageFile
+    from PIL.IcoImagePlugin import IcoFile
+    from PIL.PngImagePlugin import PngImageFile
+
+    begin = IcoFile(file).entry[0].offset
+    file.seek(begin)
+    is_png = file.read(len(PNG)) == PNG
+    file.seek(begin)
+    if is_png:
+        return PngImageFile(file).size
+    width, height = DibImageFile(file).size  # the mask counts as the lower half
+    return width, max(height // 2, 1)
 
 
 def _what_it_is(head: bytes) -> str:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, Literal, Protocol
 
-from omni_tokenizers.image.pixels import BLACK, Color, check_color, check_size
+from omni_tokenizers.image.pixels import BLACK, Color, check_color, check_sides
 from omni_tokenizers.image.plan import Plan, Resample, Size, View
 
 
@@ -28,7 +28,7 @@ class Exact:
 
     def plan(self, width: int, height: int, patch: int) -> Plan:
         """The image as it is."""
-        check_size(width, height)
+        check_sides(width, height)
         wrong = " and ".join(str(side) for side in dict.fromkeys((width, height)) if side % patch)
         if wrong:
             verb = "are not multiples" if "and" in wrong else "is not a multiple"
@@ -50,7 +50,7 @@ class Pad:
 
     def plan(self, width: int, height: int, patch: int) -> Plan:
         """The image in a window that is the next multiple of the patch."""
-        check_size(width, height)
+        check_sides(width, height)
         size = (width, height)
         return Plan(size, (_window(size, (_up(width, patch), _up(height, patch)), self.center),), fill=self.fill)
 
@@ -67,7 +67,7 @@ class Square:
 
     def plan(self, width: int, height: int, patch: int) -> Plan:
         """The whole image on a square."""
-        check_size(width, height)
+        check_sides(width, height)
         _check_multiple(self.side, patch, "side")
         size = (self.side, self.side)
         return Plan((width, height), (_window(size, size),), self.resample)
@@ -93,7 +93,7 @@ class ShortSideCrop:
 
     def plan(self, width: int, height: int, patch: int) -> Plan:
         """The centre of the scaled image."""
-        check_size(width, height)
+        check_sides(width, height)
         crop = self.crop or self.side
         _check_multiple(crop, patch, "crop")
         if width <= height:
@@ -120,7 +120,7 @@ class LongestSide:
 
     def plan(self, width: int, height: int, patch: int) -> Plan:
         """The whole image in the top left corner of its window."""
-        check_size(width, height)
+        check_sides(width, height)
         scale = self.side / max(width, height)
         scaled = (max(1, int(width * scale + 0.5)), max(1, int(height * scale + 0.5)))
         box = (self.side, self.side) if self.square else scaled
@@ -140,7 +140,7 @@ class NaFlex:
 
     def plan(self, width: int, height: int, patch: int) -> Plan:
         """The whole image, scaled to the largest grid that the budget allows."""
-        check_size(width, height)
+        check_sides(width, height)
         size = naflex_size(width, height, patch, self.max_patches)
         return Plan((width, height), (_window(size, size),), self.resample)
 
@@ -162,7 +162,7 @@ class SmartResize:
 
     def plan(self, width: int, height: int, patch: int) -> Plan:
         """The whole image, its shape kept as well as the factor allows."""
-        check_size(width, height)
+        check_sides(width, height)
         factor = self.factor or 2 * patch
         _check_multiple(factor, patch, "factor")
         size = smart_size(width, height, factor, self.min_pixels, self.max_pixels)
@@ -186,7 +186,7 @@ class Tiles:
 
     def plan(self, width: int, height: int, patch: int) -> Plan:
         """The tiles in reading order, then the thumbnail."""
-        check_size(width, height)
+        check_sides(width, height)
         _check_multiple(self.side, patch, "side")
         s = self.side
         columns, rows = tile_arrangement(width, height, s, self.min_tiles, self.max_tiles)

@@ -80,7 +80,7 @@ class AudioTokenStream:
                     "this sound began with samples; ready frames need a part of their own: call end() first"
                 )
             self._frames = True
-            return frames
+            return frames.copy()  # a live source soon uses its memory again
         samples, rate = chunk_of(piece, Audio)
         if self._frames:
             raise ValueError("this sound began with ready frames; samples need a part of their own: call end() first")

@@ -69,23 +69,36 @@ class CodeStream:
         self._tokens = tokens
         self._sound: Any = None  # the codec's own stream, once samples came
         self._rate = 0  # Hz
-        self._dtype: Any = np.int64
+        self._dtype: Any = None  # of ready codes, once some came
+        self._finished = False
 
     def push(self, piece: Part, /) -> Encoded:
         """Take the next codes or samples; return the codes that are certain."""
+        self._check()
         codes = self._tokens.codes_of(piece)
-        if codes is None:
-            samples, rate = chunk_of(piece, Codes)
-            if self._sound is None:
-                self._sound, self._rate = self._tokens.codec.stream(rate), rate
-            if rate != self._rate:
-                raise ValueError(f"this sound began at {self._rate} Hz and cannot go on at {rate} Hz: call end() first")
-            codes = np.asarray(self._sound.push(samples))
-        self._dtype = codes.dtype
-        return self._tokens._encoded(codes)
+        if codes is not None:
+            if self._sound is not None:
+                raise ValueError("this part began with samples; ready codes need one of their own: call end() first")
+            self._dtype = codes.dtype
+            return self._tokens._encoded(codes.copy())  # a live source soon uses its memory again
+        if self._dtype is not None:
+            raise ValueError("this part began with ready codes; samples need one of their own: call end() first")
+        samples, rate = chunk_of(piece, Codes)
+        if self._sound is None:
+            self._sound, self._rate = self._tokens.codec.stream(rate), rate
+        if rate != self._rate:
+            raise ValueError(f"this sound began at {self._rate} Hz and cannot go on at {rate} Hz: call end() first")
+        return self._tokens._encoded(np.asarray(self._sound.push(samples)))
 
     def finish(self) -> Encoded:
         """The codes that were held back."""
+        self._check()
+        self._finished = True
         if self._sound is None:
-            return self._tokens._encoded(np.zeros((0, len(self._tokens.codec.book_sizes)), self._dtype))
+            dtype = np.int64 if self._dtype is None else self._dtype
+            return self._tokens._encoded(np.zeros((0, len(self._tokens.codec.book_sizes)), dtype))
         return self._tokens._encoded(np.asarray(self._sound.finish()))
+
+    def _check(self) -> None:
+        if self._finished:
+            raise ValueError("this stream is finished: open another with stream()")

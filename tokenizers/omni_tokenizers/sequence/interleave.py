@@ -26,8 +26,8 @@ def interleave(film: Sequence, sound: Sequence, *, seconds: float = SECONDS_PER_
     for span, name in zip(spans, ("film", "sound"), strict=True):
         if not span.step:
             raise ValueError(f"the {name} ({span.modality}) does not say how long a step lasts, so it has no clock")
-    if not seconds > 0:
-        raise ValueError(f"a chunk of {seconds} s holds nothing: use more than 0")
+    if not 1 <= seconds * IDS_PER_SECOND < float("inf"):
+        raise ValueError(f"a chunk of {seconds} s holds no position: use {1 / IDS_PER_SECOND} s or more")
     pieces = sorted(
         [(chunk, index, steps) for index, span in enumerate(spans) for chunk, steps in _chunks(span, seconds)],
         key=lambda piece: piece[:2],

@@ -81,9 +81,9 @@ class Modality(Protocol):
 
 
 def _plain(value: Any) -> Any:
-    """Tuples as lists, as JSON has it, so that a saved and loaded span equals the first one."""
+    """Tuples as lists and keys as words, as JSON has it, so that a saved and loaded span equals the first one."""
     if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items()}
+        return {str(name): _plain(inner) for name, inner in value.items()}
     return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 

@@ -117,6 +117,8 @@ def pad_together(
     sequences: ListLike[Sequence], *, multiple: int = 1, side: Literal["right", "left"] = "right"
 ) -> list[Sequence]:
     """All of them as long as the longest, rounded up to a multiple: the rows of a batch."""
+    if multiple < 1:
+        raise ValueError(f"multiple={multiple} must be 1 or more")
     longest = max((len(sequence) for sequence in sequences), default=0)
     length = -(-longest // multiple) * multiple
     return [sequence.pad(length, side=side) for sequence in sequences]

@@ -7,7 +7,7 @@ TextPart('hello')
 'text'
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
@@ -163,7 +163,11 @@ def part_of(source: Any) -> Part:
 
 def parts_of(sources: Any) -> list[Part]:
     """One part or many, as a list of parts."""
-    if isinstance(sources, (str, Part, PathLike)) or not isinstance(sources, Iterable) or hasattr(sources, "shape"):
+    if (
+        isinstance(sources, (str, Part, PathLike, Mapping))
+        or not isinstance(sources, Iterable)
+        or hasattr(sources, "shape")
+    ):
         return [part_of(sources)]
     if isinstance(sources, (bytes, bytearray, memoryview)):
         raise TypeError("bytes could be a picture or a sound: say which with Image(data) or Audio(data)")

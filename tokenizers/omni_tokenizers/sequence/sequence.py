@@ -237,8 +237,9 @@ class Truncated(NamedTuple):
 
 
 def _locked(array: Array) -> Array:
-    # A view, so that the caller's own array stays writeable.
-    view = np.asarray(array).view()
+    # A view, so that the caller's own array stays writeable; in this machine's byte order, as files and torch have it.
+    array = np.asarray(array)
+    view = array.astype(array.dtype.newbyteorder("="), copy=False).view()
     view.flags.writeable = False
     return view
 

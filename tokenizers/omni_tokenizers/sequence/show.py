@@ -40,6 +40,7 @@ class _Paint:
         self.kinds, self.colour = kinds, colour
 
     def __call__(self, text: str, modality: str) -> str:
+        text = "".join(map(_visible, text))
         if not self.colour:
             return text
         return f"\x1b[38;5;{colour_of(modality, self.kinds).terminal}m{text}\x1b[0m"

@@ -2,12 +2,12 @@
 
 from typing import Any
 
+import numpy as np
+
 from omni_tokenizers.sequence.audio_tokens import chunk_of, length_of, rows_of, sound_of
 from omni_tokenizers.sequence.modality import Array, Arrays, Encoded, Grouper, dressed, frames_of, grouped, ungrouped
 from omni_tokenizers.sequence.parts import Frames, Part, Speech
 from omni_tokenizers.sequence.span import Span
-
-FEATURE = 0.02  # s, one wav2vec feature: a hop of 320 samples at 16 kHz
 
 
 class SpeechTokens:
@@ -42,7 +42,7 @@ class SpeechTokens:
         return SpeechTokenStream(self)
 
     def _dress(self, encoded: Encoded) -> Encoded:
-        return dressed(encoded, step=self.features_per_token * FEATURE)
+        return dressed(encoded, step=self.features_per_token / self.features.frame_rate)
 
 
 class SpeechTokenStream:
@@ -73,5 +73,6 @@ class SpeechTokenStream:
         return rows_of(self._features.push(samples))
 
     def _last_rows(self) -> Array:
-        # A stream is opened by its first piece, so there is one to finish.
+        if self._features is None:
+            return np.zeros((0, self._tokens.features.width), np.float32)
         return rows_of(self._features.finish())

@@ -76,7 +76,7 @@ def load(folder: str | PathLike[str], *, reader: Reader | None = None) -> Sequen
             scheme=about["scheme"],
             reader=reader,
         )
-    except (KeyError, TypeError) as missing:
+    except (KeyError, TypeError, AttributeError) as missing:
         raise ValueError(
             f"{path} and its arrays do not belong together: {missing} is missing or of another kind"
         ) from None

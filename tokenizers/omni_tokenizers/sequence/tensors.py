@@ -50,15 +50,20 @@ def tensors(sequence: Sequence, device: Any, *, dtype: Any = None) -> Tensors:
     for name in sequence.counts():
         kind = sequence.kinds.index(name)
         where[name] = tensor(np.flatnonzero(sequence.modality == kind))
-        payloads = [p for s, p in zip(sequence.spans, sequence.payloads, strict=True) if s.modality == name and p]
-        if not payloads:
+        payloads = [
+            payload
+            for span, payload in zip(sequence.spans, sequence.payloads, strict=True)
+            if span.modality == name and (span.length or payload)
+        ]
+        arrays = dict.fromkeys(array for payload in payloads for array in payload)
+        if not arrays:
             continue
         values[name] = {}
-        for array in payloads[0]:
-            shapes = {payload[array].shape[1:] for payload in payloads if array in payload}
-            if len(shapes) > 1 or any(array not in payload for payload in payloads):
+        for array in arrays:
+            shapes = sorted({str(payload[array].shape[1:]) if array in payload else "none" for payload in payloads})
+            if len(shapes) > 1:
                 raise ValueError(
-                    f"the {name} spans do not have one shape of {array!r} a token, they have {sorted(shapes)}: "
+                    f"the {name} spans do not have one shape of {array!r} a token, they have {', '.join(shapes)}: "
                     "encode them with one setting, or take sequence.payloads span by span"
                 )
             values[name][array] = tensor(np.concatenate([payload[array] for payload in payloads]))

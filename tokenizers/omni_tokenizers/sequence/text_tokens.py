@@ -54,12 +54,14 @@ class TextTokens:
         return int(self.text.special[name])
 
     def _checked(self, ids: tuple[int, ...]) -> Any:
-        array = np.array(ids, np.int64)
+        array = np.array(ids)
+        if len(array) and array.dtype.kind not in "iu":
+            raise TypeError(f"ids are {array.dtype}; whole numbers are needed")
         size = self.text.size
         if len(array) and not (array.min() >= 0 and array.max() < size):
             wrong = next(i for i in ids if not 0 <= i < size)
             raise ValueError(f"id {wrong} is outside the vocabulary, which has {size} tokens (0 … {size - 1})")
-        return array
+        return array.astype(np.int64)
 
 
 class TextTokenStream:
@@ -69,9 +71,11 @@ class TextTokenStream:
         self._tokens = tokens
         self._stream: Any = None
         self._meta: dict[str, Any] = {}
+        self._finished = False
 
     def push(self, piece: Part, /) -> Encoded:
         """Take the next piece; return the ids that no later text can change."""
+        self._check()
         if not isinstance(piece, TextPart):
             encoded = self._tokens.encode(piece)
             self._meta = dict(encoded.meta)
@@ -87,8 +91,14 @@ class TextTokenStream:
 
     def finish(self) -> Encoded:
         """The ids that were held back."""
+        self._check()
+        self._finished = True
         ids = [] if self._stream is None else self._stream.finish()
         return Encoded(ids=np.array(ids, np.int64), meta=self._meta)
+
+    def _check(self) -> None:
+        if self._finished:
+            raise ValueError("this stream is finished: open another with stream()")
 
 
 def _policy(part: TextPart) -> dict[str, Any]:

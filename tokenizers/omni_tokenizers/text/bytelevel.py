@@ -11,12 +11,15 @@ import tiktoken
 from numpy.typing import NDArray
 from tokenizers.normalizers import NFC
 
+from omni_tokenizers.text.patterns import PATTERNS
 from omni_tokenizers.text.special import any_of, split
 from omni_tokenizers.text.spelling import for_tiktoken
 
 # Never allowed and never matched. Without any special token tiktoken's buffer call looks for the empty string at every
 # character, and `count` took 1.3 times as long.
 NEVER = "\uffff no special token \uffff"
+# Every class of character that patterns tell apart.
+PROBE = "".join(map(chr, range(128))) + "é\u0301 你好٣ ½\u3000😀  \r\n\t x"
 
 
 class ByteLevel:
@@ -50,6 +53,11 @@ class ByteLevel:
             raise ValueError(f"the split pattern {pattern!r} does not compile: {error}") from error
         self.pieces = {rank: token for token, rank in ranks.items()}
         self.pieces |= {number: name.encode() for name, number in {**special, **added}.items()}
+        if b"".join(map(self.pieces.__getitem__, self._core.encode_ordinary(PROBE))) != PROBE.encode():
+            raise ValueError(
+                f"the split pattern {pattern!r} does not match every character, and what it leaves out would be lost: "
+                f"complete it, or take one of the published patterns ({', '.join(PATTERNS)})"
+            )
         self._named = {**self.added, **self.special}
         self._searches: dict[frozenset[str], re.Pattern[str] | None] = {frozenset(): any_of(added)}
         self._plain = not added and not composes
@@ -72,7 +80,7 @@ class ByteLevel:
             if named:
                 ids.append(self._named[piece])
             else:
-                ids += self._guard(self._core.encode_ordinary, self._normal(piece))
+                ids += self._guard(self._core.encode_ordinary, piece)
         return ids
 
     def _buffer(self, text: str) -> Any:
@@ -83,7 +91,7 @@ class ByteLevel:
         parts = [
             np.array([self._named[piece]], dtype=np.int32)
             if named
-            else np.frombuffer(self._guard(self._buffer, self._normal(piece)), dtype=np.int32)
+            else np.frombuffer(self._guard(self._buffer, piece), dtype=np.int32)
             for piece, named in split(text, self._search(allowed))
         ]
         return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int32)
@@ -93,17 +101,17 @@ class ByteLevel:
         if self._plain and not allowed:
             return memoryview(self._guard(self._buffer, text)).nbytes // 4
         return sum(
-            1 if named else memoryview(self._guard(self._buffer, self._normal(piece))).nbytes // 4
+            1 if named else memoryview(self._guard(self._buffer, piece)).nbytes // 4
             for piece, named in split(text, self._search(allowed))
         )
 
     def literal(self, text: str) -> list[int]:
         """Return the ids of text in which no name at all is matched."""
-        return self._guard(self._core.encode_ordinary, self._normal(text))
+        return self._guard(self._core.encode_ordinary, text)
 
     def _guard(self, work: Callable[[str], Any], text: str) -> Any:
         try:
-            return work(text)
+            return work(self._normal(text))
         except UnicodeEncodeError as error:
             raise surrogate_error(text, error.start) from None
         except ValueError as error:
@@ -164,11 +172,13 @@ def check_ranks(ranks: Mapping[bytes, int], named: Mapping[str, int]) -> None:
             raise ValueError(f"two tokens of the vocabulary have the id {before}")
     taken = set(used)
     for name, number in named.items():
+        if not name:
+            raise ValueError(f"the special token with the id {number} has an empty name: give it one, or leave it out")
         if number in taken:
             raise ValueError(f"the special token {name!r} has the id {number}, which another token has")
         taken.add(number)
-    if used[0] < 0 or used[-1] > 0x7FFFFFFF:
-        raise ValueError(f"ids run from {used[0]} to {used[-1]}; they must lie in 0..2³¹−1")
+    if min(taken) < 0 or max(taken) > 0x7FFFFFFF:
+        raise ValueError(f"ids run from {min(taken)} to {max(taken)}; they must lie in 0..2³¹−1")
     hole = next((number for number in range(used[-1] + 1) if number not in taken), None)
     if hole is not None:
         raise ValueError(

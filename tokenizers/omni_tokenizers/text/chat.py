@@ -17,7 +17,7 @@ from omni_tokenizers.optional import need
 from omni_tokenizers.text.engine import Engine
 from omni_tokenizers.text.special import any_of
 
-PRIVATE_USE = range(0xE000, 0xF8FF)
+PRIVATE_USE = range(0xE000, 0xF900)
 CONTINUE = "CONTINUE_FINAL_MESSAGE_TAG "
 
 
@@ -73,7 +73,7 @@ class Chat:
                 add_generation_prompt=add_generation_prompt,
                 **{**self.roles, **plain(variables)},
             )
-        except failure as error:
+        except (failure, TypeError) as error:  # TypeError: it adds a list of parts to a str, say
             raise ValueError(f"the chat template failed on this conversation: {error}") from error
         return _up_to_tag(text) if continue_final_message else text
 
@@ -101,11 +101,11 @@ class Guard:
         self._tails = {name[size:] for name in names for size in range(1, len(name))}
         self._longest = max(map(len, names), default=1)
 
-    def mark(self, value: Any, *, is_role: bool = False) -> Any:
-        """Return a copy of JSON data with every special token in its strings marked."""
+    def mark(self, value: Any, *, whole_only: bool = False) -> Any:
+        """Return a copy of JSON data with every special token in its strings marked; half ones too, or `whole_only`."""
         if isinstance(value, str) and self._search is not None:
             marked = self._search.sub(lambda found: f"{self._opening}{found.group()}{self._closing}", value)
-            if is_role:  # some templates make a token of the role: '<|' + message.role + '|>'
+            if whole_only:
                 return marked
             # Half a token at either end could meet its other half in the template: a lone marker keeps them apart.
             if any(value[:size] in self._tails for size in range(1, self._longest)):
@@ -114,7 +114,11 @@ class Guard:
                 marked += self._opening
             return marked
         if isinstance(value, dict):
-            return {key: self.mark(item, is_role=key == "role") for key, item in value.items()}
+            # Templates look keys up, and some make a token of the role: '<|' + message.role + '|>'.
+            return {
+                self.mark(key, whole_only=True): self.mark(item, whole_only=key == "role")
+                for key, item in value.items()
+            }
         if isinstance(value, list):
             return [self.mark(item) for item in value]
         return value
@@ -182,8 +186,11 @@ def plain(value: Any) -> Any:
 
 def _unused(values: Any) -> tuple[str, str]:
     seen = json.dumps(plain(values), ensure_ascii=False)
-    free = (chr(code) for code in PRIVATE_USE if chr(code) not in seen)
-    return next(free), next(free)
+    # JSON in a template may spell a marker as an escape, so that spelling has to be free as well.
+    free = [chr(code) for code in PRIVATE_USE if chr(code) not in seen and f"\\u{code:04x}" not in seen]
+    if len(free) < 2:
+        raise ValueError("the conversation holds every private-use character (U+E000 to U+F8FF): remove some of them")
+    return free[0], free[1]
 
 
 def _reasoning(message: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,8 @@ def load_hf(content: Mapping[str, Any], where: str) -> ByteLevel | Published:
     if not isinstance(model, Mapping) or "vocab" not in model:
         raise ValueError(f"{where}: no model with a vocabulary in it, so this is not a tokenizer.json")
     _check_added(content, where)
+    # `tokenizers` passes over an added token without a name; as a name to look for, it would stand everywhere.
+    content = {**content, "added_tokens": [entry for entry in content.get("added_tokens") or [] if entry["content"]]}
     _check_holes(content, where)
     pattern, composes, why = _split(content)
     if why is None:
@@ -42,7 +44,7 @@ def _check_added(content: Mapping[str, Any], where: str) -> None:
 def _check_holes(content: Mapping[str, Any], where: str) -> None:
     vocabulary = content["model"]["vocab"]
     if isinstance(vocabulary, Mapping):  # a list has no holes
-        taken = set(vocabulary.values()) | {entry["id"] for entry in content.get("added_tokens") or []}
+        taken = set(vocabulary.values()) | {entry["id"] for entry in content["added_tokens"]}
         hole = next((number for number in range(max(vocabulary.values(), default=-1)) if number not in taken), None)
         if hole is not None:
             raise ValueError(f"{where}: the vocabulary has a hole: no token has the id {hole}; the file is incomplete")
@@ -88,7 +90,7 @@ def _merging(model: Mapping[str, Any]) -> str | None:
 
 def _byte_level(content: Mapping[str, Any], pattern: str, composes: bool) -> ByteLevel | str:
     model = content["model"]
-    entries = content.get("added_tokens") or []
+    entries = content["added_tokens"]
     if len({bool(entry.get("normalized")) for entry in entries}) > 1:
         return "its added tokens are matched in two rounds, some after normalising"
     for entry in entries:

@@ -36,10 +36,11 @@ def load_tiktoken(data: bytes, pattern: str, special: Mapping[str, int] | Sequen
         if piece in ranks:
             raise ValueError(f"{where}, line {number}: the token {piece!r} stands in the file twice")
         ranks[piece] = place
-    # A hole may be filled by a special token only above the ranks: a missing line must not pass for one.
-    if ranks and sorted(ranks.values()) != list(range(len(ranks))):
-        present = set(ranks.values())
-        hole = next(rank for rank in range(len(ranks)) if rank not in present)
+    # A hole is filled by a special token only where its id was given (p50k_base has one such): names alone get their
+    # ids above the ranks, so a missing line does not pass for one.
+    taken = {*ranks.values(), *(special.values() if isinstance(special, Mapping) else ())}
+    hole = next((rank for rank in range(max(ranks.values(), default=-1)) if rank not in taken), None)
+    if hole is not None:
         raise ValueError(f"{where}: the ranks have a hole at {hole}; the file is incomplete")
     if not isinstance(special, Mapping):
         special = {name: len(ranks) + place for place, name in enumerate(special)}

@@ -234,10 +234,10 @@ def _require_str(text: object) -> None:
 def _numbers(ids: Any) -> list[int]:
     if isinstance(ids, str | bytes):
         raise TypeError(f"ids are integers, not {type(ids).__name__}")
-    if isinstance(ids, int):
-        raise TypeError(f"decode takes many ids, not one: pass [{ids}]")
-    numbers: list[int] = ids.tolist() if hasattr(ids, "tolist") else list(ids)
-    return numbers
+    numbers = ids.tolist() if hasattr(ids, "tolist") else ids
+    if isinstance(numbers, int | float):
+        raise TypeError(f"decode takes many ids, not one: pass [{numbers}]")
+    return list(numbers)
 
 
 def _known(number: object, pieces: Mapping[int, bytes]) -> bool:

@@ -22,10 +22,13 @@ def train(texts: Iterable[str], vocab_size: int, pattern: str, special: Sequence
         )
     if isinstance(texts, str):
         raise TypeError("train takes many texts, not one str: pass [text]")
+    split = PATTERNS.get(pattern, pattern)
+    letters = {bytes([byte]): byte for byte in range(BYTES)}
+    ByteLevel(letters, split, special={}, added={})  # refuses a pattern that cannot be used before anything is learned
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(for_tokenizers(PATTERNS.get(pattern, pattern))), "isolated"),
+            pre_tokenizers.Split(Regex(for_tokenizers(split)), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -39,12 +42,12 @@ def train(texts: Iterable[str], vocab_size: int, pattern: str, special: Sequence
         ),
     )
     learned = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])[BYTES:]
-    ranks = {bytes([byte]): byte for byte in range(BYTES)}
+    ranks = dict(letters)
     for token, _ in learned:
         ranks[to_bytes(token)] = len(ranks)
     return ByteLevel(
         ranks,
-        PATTERNS.get(pattern, pattern),
+        split,
         special={name: len(ranks) + place for place, name in enumerate(special)},
         added={},
     )
