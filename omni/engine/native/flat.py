@@ -31,19 +31,17 @@ class Layer:
     def __init__(self, block: Block, heads: int, kv_heads: int, head_width: int) -> None:
         attention = cast(Mixer, block.attention.inner).attention
         mlp = cast(Mlp, block.mlp.inner)
-        before = cast(nn.RMSNorm, block.attention.norm), cast(nn.RMSNorm, block.mlp.norm)
         width = attention.qkv.weight.shape[1]
-        # x / hypot(‖x‖, √(width·eps)) · √width · factor is the RMS norm; the last two are in the weights.
-        self.eps = [torch.tensor((width * (norm.eps or 0.0)) ** 0.5, dtype=norm.weight.dtype) for norm in before]
-        factors = [norm.weight.detach() * width**0.5 for norm in before]
-        qkv = attention.qkv.weight.detach() * factors[0]
+        (eps, factor), (eps_mlp, factor_mlp) = (folded(cast(nn.RMSNorm, b.norm)) for b in (block.attention, block.mlp))
+        self.eps = eps, eps_mlp
+        qkv = attention.qkv.weight.detach() * factor
         turned = (heads + kv_heads) * head_width
         pairs = qkv[:turned].view(-1, 2, head_width // 2, width).transpose(1, 2).reshape(turned, width)
         self.qkv = Product(torch.cat([pairs, qkv[turned:]]))
         self.out = Product(attention.out.weight.detach())
-        self.up = Product(mlp.up.weight.detach() * factors[1])
+        self.up = Product(mlp.up.weight.detach() * factor_mlp)
         self.down = Product(mlp.down.weight.detach())
-        self.hidden = mlp.down.weight.shape[1]
+        self.halves = (mlp.down.weight.shape[1],) * 2  # gates, and what they let through
 
 
 class Flat:
@@ -57,7 +55,8 @@ class Flat:
         self.layers = [
             Layer(cast(Block, block), self.heads, self.kv_heads, self.head_width) for block in model.stack.blocks
         ]
-        self.norm = model.stack.norm
+        norm = cast(nn.RMSNorm, model.stack.norm)
+        self.eps, self.factor = folded(norm)
         self.cache = model.cache(slots=slots, capacity=capacity)
         dtype = model.embed.weight.dtype
         assert model.stack.rotary is not None
@@ -71,7 +70,8 @@ class Flat:
         for row in rows:
             self.cache.take(row.slot, row.start, row.count)
         heads, kv_heads, head_width = self.heads, self.kv_heads, self.head_width
-        tokens, n = len(x), filled_up(len(x))
+        tokens = x.shape[0]
+        n = filled_up(tokens)
         spans = [self.turns[row.start : row.start + row.count] for row in rows]
         turns = spans[0] if len(rows) == 1 else torch.cat(spans)  # [tokens, 1, head_width / 2]
         x = F.pad(x, (0, 0, 0, n - tokens)) if n > tokens else x.clone()  # the residual stream, added to in place
@@ -83,7 +83,7 @@ class Flat:
             qkv = layer.qkv(normed(x, layer.eps[0]))[:tokens]  # [tokens, (heads + 2·kv_heads)·head_width]
             pairs = qkv[:, : self.turned].view(tokens, heads + kv_heads, head_width // 2, 2)
             torch.view_as_complex(pairs).mul_(turns)
-            q, kv = qkv.split((heads * head_width, 2 * kv_heads * head_width), dim=1)
+            q, kv = qkv.split_with_sizes((heads * head_width, 2 * kv_heads * head_width), 1)
             write(number, kv.view(tokens, 2, kv_heads, head_width))
             q = q.view(tokens, heads, head_width)
             if len(reads) == 1 and not fill:
@@ -92,9 +92,15 @@ class Flat:
                 parts = [read(number, part) for read, part in zip(reads, q.split(counts), strict=True)]
                 mixed = torch.cat(parts + fill)
             layer.out.add(x, mixed)
-            gate, up = layer.up(normed(x, layer.eps[1])).split(layer.hidden, dim=1)
+            gate, up = layer.up(normed(x, layer.eps[1])).split_with_sizes(layer.halves, 1)
             layer.down.add(x, F.silu(gate).mul_(up))
-        return self.norm(x[:tokens])
+        return normed(x[:tokens], self.eps) * self.factor
+
+
+def folded(norm: nn.RMSNorm) -> tuple[Tensor, Tensor]:
+    """What an RMS norm is made of here: x / hypot(‖x‖, √(width·eps)) · √width · weight; and the last two in one."""
+    width, weight = norm.weight.shape[0], norm.weight.detach()
+    return torch.tensor((width * (norm.eps or 0.0)) ** 0.5, dtype=weight.dtype), weight * width**0.5
 
 
 def normed(x: Tensor, eps: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ class Product:
 
     def __call__(self, x: Tensor) -> Tensor:
         """x [rows, in] → [rows, out]."""
-        rows = len(x)
+        rows = x.shape[0]
         if rows == 1:
             return torch.mm(x, self.one)
         if rows in self.packed:
@@ -52,9 +52,10 @@ class Product:
 
     def add(self, to: Tensor, x: Tensor) -> None:
         """Add the product of x [rows, in] to [rows, out]."""
-        if len(x) == 1:
+        rows = x.shape[0]
+        if rows == 1:
             torch.addmm(to, x, self.one, out=to)
-        elif len(x) in self.packed:
+        elif rows in self.packed:
             to.add_(self(x))
         else:
             torch.addmm(to, x, self.many.t(), out=to)

@@ -83,8 +83,10 @@ class Tick:
             rows.append(Row(lane.slot, tape.read, count, tape.seen(tape.read, count) if tape.pictures else ()))
             parts.append(tape.vectors[tape.read : tape.read + count])
         hidden = self.stepper.step(parts[0] if len(parts) == 1 else torch.cat(parts), rows)  # [tokens, width]
-        lasts = torch.tensor([row.count for row in rows]).cumsum(0) - 1
-        last = hidden if len(hidden) == len(rows) else hidden[lasts.to(hidden.device)]  # [rows, width]
+        last = hidden  # [rows, width]
+        if len(hidden) > len(rows):
+            lasts = torch.tensor([row.count for row in rows]).cumsum(0) - 1
+            last = hidden[lasts.to(hidden.device)]
         sums = last.sum(1).tolist()  # not finite where anything in the row is not
         for lane, count in work:
             lane.tape.read += count
