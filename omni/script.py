@@ -121,7 +121,7 @@ def declared(name: str, parameters: Mapping[str, Any]) -> str:
     >>> declared("get_weather", {"type": "object", "properties": {"city": {"type": "string"}}})
     'get_weather(city)'
     """
-    return f"{name}({', '.join(parameters.get('properties', {}))})"
+    return f"{name}({', '.join(parameters.get('properties') or {})})"
 
 
 def called(name: str, arguments: Mapping[str, Any]) -> str:
@@ -139,14 +139,16 @@ def call_of(text: str) -> tuple[str, str] | None:
     """
     try:
         call = json.loads(text)
-    except ValueError:
+        if not isinstance(call, dict) or not isinstance(call.get("name"), str):
+            return None
+        arguments = call.get("arguments", {})
+        if not isinstance(arguments, dict):
+            return None
+        written = json.dumps(arguments, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        f"{call['name']}{written}".encode()  # half a surrogate pair cannot be sent
+    except (ValueError, RecursionError):
         return None
-    if not isinstance(call, dict) or not isinstance(call.get("name"), str):
-        return None
-    arguments = call.get("arguments", {})
-    if not isinstance(arguments, dict):
-        return None
-    return call["name"], json.dumps(arguments, separators=(",", ":"), ensure_ascii=False)
+    return call["name"], written
 
 
 def system(instructions: str, tools: Iterable[tuple[str, Mapping[str, Any]]]) -> list[tuple[str, str]]:

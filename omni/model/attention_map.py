@@ -35,13 +35,13 @@ def record(model: nn.Module, *inputs: object) -> dict[str, Tensor]:
     for name, module in model.named_modules():
         if isinstance(module, Attention):
 
-            def look(attention: nn.Module, given: tuple[Any, ...], *, name: str = name) -> None:
-                defaults: list[Any] = [EVERYTHING, None, None, None]
-                x, reach, rotation, _, memory = [*given, *defaults[len(given) - 1 :]]
-                if memory is None:
-                    found[name] = cast(Attention, attention).weights(x, reach, rotation)
+            def look(attention: nn.Module, given: tuple[Any, ...], named: dict[str, Any], *, name: str = name) -> None:
+                seen: dict[str, Any] = {"reach": EVERYTHING, "rotation": None, "memory": None}
+                seen |= dict(zip(("x", "reach", "rotation", "cache", "memory"), given, strict=False)) | named
+                if seen["memory"] is None:
+                    found[name] = cast(Attention, attention).weights(seen["x"], seen["reach"], seen["rotation"])
 
-            hooks.append(module.register_forward_pre_hook(look))
+            hooks.append(module.register_forward_pre_hook(look, with_kwargs=True))
     try:
         with torch.no_grad():
             model(*inputs)

@@ -61,6 +61,8 @@ def batch(
     """
     if not sequences:
         raise ValueError("a batch needs at least one sequence")
+    if not any(len(sequence) for sequence in sequences):
+        raise ValueError("a batch needs at least one token: all its sequences are empty")
     schemes = {sequence.scheme for sequence in sequences}
     if len(schemes) > 1:
         raise ValueError(f"one batch has one position scheme, got {' and '.join(sorted(schemes))}: use in_scheme()")

@@ -237,6 +237,11 @@ class BookEmbedder(nn.Module):
         codes = [array_of(run, "codes") for run in runs]
         for run, code in zip(runs, codes, strict=True):
             check_width(run, code.shape[1], len(self.sizes), "codes a token")
+            if bool(((code < 0) | (code >= torch.tensor(self.sizes, device=code.device))).any()):
+                raise ValueError(
+                    f"{run.span.modality} has codes from {int(code.min())} to {int(code.max())} and the books of this "
+                    f"model have {', '.join(map(str, self.sizes))} entries: encode it with the codec of the model"
+                )
         return list(self.look_up(torch.cat(codes).long()).split([len(code) for code in codes])), states
 
     def look_up(self, codes: Tensor) -> Tensor:

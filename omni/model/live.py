@@ -81,7 +81,8 @@ class Live:
 
     def reset(self, slot: int) -> None:
         """Forget everything: the slot is free for another conversation."""
-        self.rollback(slot, Past())
+        self.cache.reset(slot)
+        self.pasts[slot] = Past()
 
     def copy(self, source: int, target: int) -> None:
         """Let the target slot stand where the source stands: instructions read once and shared."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
@@ -107,14 +107,25 @@ def find(source: str | Path) -> Path:
 WEIGHTS = ("model.safetensors", "open_clip_model.safetensors")
 
 
+def read_json(file: Path) -> dict[str, Any]:
+    """The JSON object in a file of a checkpoint."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as wrong:
+        raise ValueError(f"{file} is damaged, fetch it again: {wrong}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{file} holds a {type(found).__name__}, not an object: it belongs to no checkpoint")
+    return found
+
+
 def recognise(folder: Path) -> tuple[str, Config]:
     """What kind of checkpoint a folder holds and its configuration, whichever library wrote it."""
     file, open_clip = folder / "config.json", folder / "open_clip_config.json"
     if not file.exists():
         if open_clip.exists():
-            return "open_clip", json.loads(open_clip.read_text())
+            return "open_clip", read_json(open_clip)
         raise ValueError(f"{folder} has no config.json: it is no checkpoint that can be recognised")
-    config = json.loads(file.read_text())
+    config = read_json(file)
     if "model_type" in config:
         return config["model_type"], config
     if "architecture" in config:  # timm names its architectures instead
@@ -130,17 +141,25 @@ class Shards:
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         index = folder / "model.safetensors.index.json"
-        if index.exists():
-            where: dict[str, str] = json.loads(index.read_text())["weight_map"]
-            files = sorted(set(where.values()))
+        whole = [name for name in WEIGHTS if (folder / name).exists()]
+        if whole or not index.exists():  # one file goes before an index: `save` writes it beside what was there
+            files = whole[:1] or [WEIGHTS[0]]
         else:
-            files = [next((name for name in WEIGHTS if (folder / name).exists()), WEIGHTS[0])]
+            files = sorted(set(read_json(index).get("weight_map", {}).values()))
         absent = [name for name in files if not (folder / name).exists()]
-        if absent:
+        if absent or not files:
+            pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
             raise ValueError(
-                f"{folder} lacks {', '.join(absent)}" + (f", which {index.name} names" if index.exists() else "")
+                f"{folder} lacks {', '.join(absent) or 'weights'}"
+                + (f", which {index.name} names" if index.exists() and absent else "")
+                + ("; pickled weights are not read: convert them to safetensors" if pickled else "")
             )
-        self.open = [stack.enter_context(safe_open(folder / name, framework="pt")) for name in files]
+        self.open = []
+        for name in files:
+            try:
+                self.open.append(stack.enter_context(safe_open(folder / name, framework="pt")))
+            except SafetensorError as wrong:
+                raise ValueError(f"{folder / name} is damaged, fetch it again: {wrong}") from None
         self.home = {key: file for file in self.open for key in file.keys()}  # noqa: SIM118  # it is no mapping
 
     def __iter__(self) -> Iterator[str]:
@@ -162,8 +181,13 @@ def load(
     folder = find(source)
     kind, config = recognise(folder)
     family = family_of(kind)
-    with torch.device("meta"):
-        model = family.build(config)
+    if config.get("quantization_config"):
+        raise ValueError(f"{folder} has a quantization_config, and quantized weights are not read: take the full ones")
+    try:
+        with torch.device("meta"):
+            model = family.build(config)
+    except KeyError as lacking:
+        raise ValueError(f"the configuration in {folder} ({kind}) lacks {lacking}") from lacking
     with ExitStack() as stack:
         shards = Shards(folder, stack)
         ours = list(model.state_dict())
@@ -197,7 +221,8 @@ def materialise(model: nn.Module, dtype: torch.dtype, device: torch.device | str
         buffers = {name: buffer.clone() for name, buffer in module.named_buffers(recurse=False)}
         if any(p.is_meta for p in own.values()):
             for name, parameter in own.items():
-                setattr(module, name, nn.Parameter(torch.empty_like(parameter, dtype=dtype, device=device)))
+                empty = torch.empty_like(parameter, dtype=dtype, device=device)
+                setattr(module, name, nn.Parameter(empty, requires_grad=parameter.requires_grad))
             reset = getattr(module, "reset_parameters", None)
             if callable(reset):
                 reset()

@@ -69,11 +69,17 @@ class OmniSpec:
         """The specification that a `config()` describes; names that it does not know are left alone."""
         known = {name: config[name] for name in OmniSpec.__dataclass_fields__ if name in config}
         known["inputs"] = {name: of_dict(about) for name, about in known.get("inputs", {}).items()}
-        if known.get("codes") is not None:
-            known["codes"] = CodeHead(**tupled(known["codes"]))
-        if known.get("sections") is not None:
-            known["sections"] = tuple(known["sections"])
-        return OmniSpec(**known)
+        try:
+            if known.get("codes") is not None:
+                known["codes"] = CodeHead(**tupled(known["codes"]))
+            if known.get("sections") is not None:
+                known["sections"] = tuple(known["sections"])
+            return OmniSpec(**known)
+        except TypeError as wrong:
+            raise ValueError(
+                f"the model is described otherwise than this version reads it ({wrong}): "
+                "use the version that made the model"
+            ) from None
 
 
 @dataclass(frozen=True)

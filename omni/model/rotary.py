@@ -1,7 +1,8 @@
 """Rotary positions: one axis (Llama, Qwen) or three (M-RoPE), with the published ways to stretch them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -65,10 +66,17 @@ class Rotary(nn.Module):
                 f"sections {spec.sections} sum to {sum(spec.sections)}, not to {len(frequency)} frequencies"
             )
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move with the model, but stay as exact as built when it is cast: `model.to(torch.bfloat16)`."""
+        exact = self.frequency
+        super()._apply(fn, recurse)
+        self.frequency = exact.to(self.frequency.device)
+        return self
+
     def forward(self, positions: Tensor, dtype: torch.dtype) -> Turn:
         """positions [batch, tokens], or [axes, batch, tokens] with sections → a `Turn`."""
         # float32 whatever the model runs in: bfloat16 cannot tell position 257 from 258
-        angle = positions[..., None].float() * self.frequency.float().to(positions.device)
+        angle = positions[..., None].float() * self.frequency.to(positions.device)
         if self.spec.sections is not None:
             if positions.ndim == 2:
                 angle = angle.expand(len(self.spec.sections), *angle.shape)

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from omni.sampling import Sampling
 
+COLDEST = 1e-6  # a temperature below it takes the likeliest: scores divided by so little are beyond float32
+
 
 class Sampler:
     """The choices of one conversation: its own random numbers, so that its neighbours do not change them.
@@ -39,7 +41,7 @@ class Sampler:
 
 def draw(scores: Tensor, how: Sampling, random: torch.Generator) -> Tensor:
     """One entry of each row: [rows, entries] → [rows] on the host; repetition is not looked at."""
-    if how.temperature == 0:
+    if how.temperature < COLDEST:
         return scores.argmax(1).cpu()
     # On the host in float32: the same seed draws the same ids whatever the model runs on and in.
     scores = scores.float().cpu() / how.temperature

@@ -56,7 +56,8 @@ class RelativeBias(nn.Module):
 @lru_cache(maxsize=64)
 def differences(side: int, window: int) -> Tensor:
     """The row of a table for `window` that each pair of tokens in a square of `side` reads: [side⁴]."""
-    with torch.device("cpu"):  # a cached tensor must not be born on the meta device
+    # A cached tensor must not be born on the meta device, nor in inference mode, where nothing could learn from it.
+    with torch.inference_mode(False), torch.device("cpu"):
         place = torch.stack(torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")).flatten(1)
         apart = place[:, :, None] - place[:, None, :] + window - 1  # [2, side², side²]
         return (apart[0] * (2 * window - 1) + apart[1]).flatten()
@@ -65,7 +66,7 @@ def differences(side: int, window: int) -> Tensor:
 @lru_cache(maxsize=64)
 def same_region(rows: int, columns: int, window: int, shift: int) -> Tensor:
     """After rolling, which tokens of a window were neighbours before: bool [windows, 1, window², window²]."""
-    with torch.device("cpu"):
+    with torch.inference_mode(False), torch.device("cpu"):
         region = [
             (torch.arange(n) >= n - window).long() + (torch.arange(n) >= n - shift).long() for n in (rows, columns)
         ]

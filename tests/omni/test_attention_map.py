@@ -8,9 +8,16 @@ import torch
 from PIL import Image
 from transformers import ViTConfig, ViTModel
 
+from omni.model.attention import AttentionSpec
 from omni.model.attention_map import AttentionMaps, heat, picture, record
+from omni.model.block import BlockSpec
 from omni.model.load import load
+from omni.model.mlp import MlpSpec
+from omni.model.patch_embed import PatchSpec
+from omni.model.pool import AttentionPool
+from omni.model.stack import StackSpec
 from omni.model.swin import Swin, SwinSpec
+from omni.model.vision import VisionSpec, VisionTransformer
 from tests.parity.published import assert_same_numbers, save_random
 
 CONFIG = ViTConfig(
@@ -83,3 +90,10 @@ def test_the_weights_of_swins_windows_can_be_recorded_too() -> None:
         torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:-1]))
     shifted = list(maps.values())[1]
     assert (shifted == 0).any(), "shifted windows hide what was not a neighbour"
+
+
+def test_a_pool_that_looks_at_the_tokens_is_no_self_attention() -> None:
+    block = BlockSpec(16, AttentionSpec(2), MlpSpec(32))
+    spec = VisionSpec(StackSpec(block, 1), PatchSpec(8), (2, 2), class_token=False)
+    maps = record(VisionTransformer(spec, pool=AttentionPool(block)), torch.randn(1, 3, 16, 16))
+    assert list(maps) == ["stack.blocks.0.attention.inner.attention"]

@@ -105,3 +105,8 @@ def test_prompts_that_cannot_be_answered_are_named() -> None:
     with pytest.raises(ValueError, match=f"prompt 0 has 3 ids and {CAPACITY} more may come"):
         generate(MODEL, [[1, 2, 3]], limit=CAPACITY)
     assert generate(MODEL, [[1]], limit=0) == [[]]
+
+
+@pytest.mark.parametrize("temperature", [1e-7, 1e-39, 1e-300])
+def test_a_temperature_near_zero_takes_the_likeliest_id(temperature: float) -> None:
+    assert Sampler(Sampling(temperature=temperature)).choose(SCORES) == int(SCORES.argmax())

@@ -1,7 +1,9 @@
 """What is read in pieces, in any company, equals what is read at once."""
 
 import itertools
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -137,3 +139,13 @@ def test_pieces_that_cannot_be_read_behind_a_past_are_refused() -> None:
         live.push({0: sequence(("text", 2)).pad(4)})
     with pytest.raises(ValueError, match="capacity of 1000 tokens is beyond the 256 positions"):
         Live(MODEL, capacity=1000)
+
+
+def test_what_poisoned_a_slot_does_not_reach_its_next_owner() -> None:
+    live = Live(MODEL, slots=2, capacity=40)
+    sound = sequence(("audio", 6))
+    live.push({0: replace(sound, payloads=({"values": np.full((6, 4, 6), np.nan, np.float32)},))})
+    live.reset(0)
+    live.push({1: sequence(("text", 9))})
+    heard = live.push({0: sequence(("text", 2)), 1: sequence(("text", 2))})
+    same(heard[0], whole(MODEL, sequence(("text", 2))))

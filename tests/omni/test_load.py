@@ -13,6 +13,7 @@ from torch import nn
 from omni.model.decoder import Decoder
 from omni.model.families import llama
 from omni.model.load import load, materialise, save
+from omni.model.position_table import PositionTable
 
 CONFIG = {
     "model_type": "llama", "vocab_size": 31, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
@@ -173,3 +174,62 @@ def test_what_a_module_has_stays_to_the_bit_while_the_rest_of_it_is_made_fresh()
     assert torch.equal(norm.running_mean, torch.arange(4.0))
     assert torch.equal(norm.running_var, torch.full((4,), 7.0))
     assert torch.equal(norm.bias, torch.zeros(4, dtype=torch.bfloat16))
+
+
+def test_damaged_files_are_named_with_what_to_do(folder: Path) -> None:
+    whole = (folder / "model.safetensors").read_bytes()
+    for damaged in (b"", b"no weights at all", whole[: len(whole) // 2]):
+        (folder / "model.safetensors").write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"model\.safetensors is damaged, fetch it again"):
+            load(folder)
+    for damaged, message in (('{"model_type"', "config.json is damaged, fetch it again"), ("[]", "holds a list")):
+        (folder / "config.json").write_text(damaged)
+        with pytest.raises(ValueError, match=message):
+            load(folder)
+
+
+def test_what_a_configuration_lacks_is_named(folder: Path) -> None:
+    (folder / "config.json").write_text(json.dumps({k: v for k, v in CONFIG.items() if k != "hidden_size"}))
+    with pytest.raises(ValueError, match=r"\(llama\) lacks 'hidden_size'"):
+        load(folder)
+
+
+def test_pickled_weights_are_not_read_and_the_message_says_so(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(ValueError, match=r"lacks model\.safetensors; pickled weights are not read: convert them"):
+        load(folder)
+
+
+def test_what_was_saved_goes_before_the_files_of_an_index_that_lay_there(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "old.safetensors")
+    index = {"weight_map": dict.fromkeys(load_file(folder / "old.safetensors"), "old.safetensors")}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    model = load(folder).model
+    with torch.no_grad():
+        model.embed.weight.add_(1)
+    save(model, CONFIG, folder)
+    assert torch.equal(load(folder).model.embed.weight, model.embed.weight)
+
+
+def test_an_index_that_names_no_file_is_refused(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text("{}")
+    with pytest.raises(ValueError, match="lacks weights"):
+        load(folder)
+
+
+def test_quantized_weights_are_refused_rather_than_read_without_their_scales(folder: Path) -> None:
+    name = "stack.blocks.0.mlp.inner.down.weight"
+    small = load_file(folder / "model.safetensors")[name].to(torch.float8_e4m3fn)
+    rewrite(folder, **{name: small, f"{name}_scale_inv": torch.full((1, 1), 3.0)})
+    change(folder, quantization_config={"quant_method": "fp8"})
+    with pytest.raises(ValueError, match="has a quantization_config, and quantized weights are not read"):
+        load(folder)
+
+
+def test_a_fixed_weight_that_is_made_fresh_stays_fixed() -> None:
+    with torch.device("meta"):
+        table = PositionTable(8, (2, 2), fixed=True)
+    materialise(table, torch.float32, "cpu")
+    assert torch.equal(table.table, PositionTable(8, (2, 2), fixed=True).table)
+    assert not table.table.requires_grad

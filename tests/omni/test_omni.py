@@ -226,3 +226,21 @@ def test_ids_and_payloads_of_another_tokenizer_are_refused() -> None:
 def test_positions_of_three_axes_need_a_model_with_sections() -> None:
     with pytest.raises(ValueError, match=r"mrope positions and this model .* one axis: use sequence.in_scheme"):
         MODEL(sequence(("text", 2), scheme="mrope"))
+
+
+def test_codes_beyond_a_book_are_refused_instead_of_read_from_the_next_one() -> None:
+    for code in ([7, 0], [0, 5], [-1, 0]):
+        with pytest.raises(ValueError, match=r"codec has codes from .* and the books of this model have 7, 5 entries"):
+            MODEL(with_payload(sequence(("codec", 1)), 0, codes=np.array([code])))
+
+
+def test_nothing_to_read_is_said() -> None:
+    with pytest.raises(ValueError, match="at least one token: all its sequences are empty"):
+        MODEL(sequence())
+
+
+@pytest.mark.parametrize("change", [{"ids": None}, {"codes": {"size": 3}}])
+def test_a_specification_of_another_version_is_refused(change: dict[str, object]) -> None:
+    config = {name: value for name, value in {**SPEC.config(), **change}.items() if value is not None}
+    with pytest.raises(ValueError, match="described otherwise than this version reads it"):
+        OmniSpec.of(config)

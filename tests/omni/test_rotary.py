@@ -102,3 +102,9 @@ def test_far_positions_stay_apart_in_half_precision() -> None:
 def test_sections_that_do_not_add_up_are_refused() -> None:
     with pytest.raises(ValueError, match=r"sections \(16, 24, 20\) sum to 60, not to 64 frequencies"):
         Rotary(RotarySpec(sections=(16, 24, 20)), WIDTH)
+
+
+def test_a_model_that_is_cast_keeps_its_exact_frequencies() -> None:
+    cast = Rotary(RotarySpec(), WIDTH).to(torch.bfloat16)
+    far = torch.tensor([[30_000]])
+    assert torch.equal(cast(far, torch.float32)[0], Rotary(RotarySpec(), WIDTH)(far, torch.float32)[0])

@@ -1,5 +1,6 @@
 """CLIP: transformers' logits, vectors, loss and gradients."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,14 @@ def test_a_text_longer_than_the_positions_is_named(tmp_path: Path) -> None:
     save_random(CLIPModel(config(END)), tmp_path)
     with pytest.raises(ValueError, match="13 tokens is longer than the 12 positions"):
         load(tmp_path).model.text_vectors(torch.zeros(1, 13, dtype=torch.long))
+
+
+def test_the_towers_of_an_old_configuration_are_read_as_transformers_reads_them(tmp_path: Path) -> None:
+    save_random(CLIPModel(config(END)), tmp_path)
+    about = json.loads((tmp_path / "config.json").read_text())
+    about["text_config_dict"] = {**about["text_config"], "hidden_act": "gelu", "layer_norm_eps": 1e-3}
+    about["vision_config_dict"] = {**VISION, "hidden_act": "gelu"}
+    (tmp_path / "config.json").write_text(json.dumps(about))
+    theirs = CLIPModel.from_pretrained(tmp_path).eval()
+    images, ids = torch.randn(3, 3, 40, 40), texts()
+    assert_same_numbers(load(tmp_path).model(images, ids), theirs(input_ids=ids, pixel_values=images).logits_per_image)

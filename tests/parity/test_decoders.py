@@ -53,6 +53,7 @@ PUBLISHED = {
     "llama, wide heads": lambda: llama(head_dim=12),
     "llama with biases": lambda: llama(attention_bias=True, mlp_bias=True),
     "llama 3 rope": lambda: llama(rope_parameters=LLAMA3),
+    "llama, another activation": lambda: llama(hidden_act="gelu_pytorch_tanh"),
     "llama tied": lambda: llama(tie_word_embeddings=True),
     "qwen2": qwen2,
     "qwen2 tied, another base": lambda: qwen2(
@@ -135,6 +136,10 @@ def test_rotary_positions_of_an_unknown_kind_are_named(tmp_path: Path) -> None:
 
 def test_sliding_windows_are_refused_rather_than_ignored(tmp_path: Path) -> None:
     save_random(qwen2(use_sliding_window=True, sliding_window=8, max_window_layers=1), tmp_path)
+    with pytest.raises(ValueError, match="sliding window"):
+        load(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "layer_types": None}))
     with pytest.raises(ValueError, match="sliding window"):
         load(tmp_path)
 

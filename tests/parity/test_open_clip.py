@@ -95,3 +95,10 @@ def test_what_cannot_be_built_is_named(tmp_path: Path) -> None:
     writer(config)(nn.Linear(1, 1), tmp_path)
     with pytest.raises(ValueError, match="attentional_pool"):
         load(tmp_path)
+
+
+def test_a_resnet_tower_is_refused(tmp_path: Path) -> None:
+    vision = {"image_size": 224, "layers": [3, 4, 6, 3], "width": 64, "patch_size": None}
+    writer({**PLAIN, "vision_cfg": vision})(nn.Linear(1, 1), tmp_path)
+    with pytest.raises(ValueError, match=r"layers of the picture tower are \[3, 4, 6, 3\], a ResNet's"):
+        load(tmp_path)

@@ -11,6 +11,7 @@ from torch import nn
 from transformers import SwinConfig, SwinForImageClassification, SwinModel
 
 from omni.model.load import load
+from omni.model.swin import Swin, SwinSpec
 from tests.parity.published import assert_same_gradients, assert_same_numbers, save_random
 
 CONFIG = SwinConfig(
@@ -58,3 +59,11 @@ def test_swin_classifies_and_learns_as_timm_does(tmp_path: Path, size: int) -> N
     mine.square().sum().backward()
     other.square().sum().backward()
     assert_same_gradients(ours, theirs, tmp_path / "g", write=write)
+
+
+def test_swin_learns_after_it_was_only_asked() -> None:
+    model, images = Swin(SwinSpec(8, (2,), (2,), (3,))), torch.randn(1, 3, 48, 48)
+    with torch.inference_mode():
+        model(images)
+    model(images).sum().backward()
+    assert model.stages[0][1].attention.inner.inner.bias.table.grad is not None

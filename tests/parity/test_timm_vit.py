@@ -1,5 +1,6 @@
 """timm's vision transformers by their architecture's name: numbers and gradients."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from timm.models._hub import save_for_hf
 from torch import nn
 
+from omni.model.families.timm_preprocessing import patches_of
 from omni.model.load import load
 from tests.parity.published import assert_same_gradients, assert_same_numbers, save_random
 
@@ -19,6 +21,10 @@ ARCHITECTURES = [
     ("vit_base_patch16_clip_quickgelu_224", {"img_size": 48, "num_classes": 5}),
     ("vit_small_patch14_reg4_dinov2", {"img_size": 42, "num_classes": 0}),
     ("vit_base_patch16_siglip_224", {"img_size": 48, "num_classes": 0}),
+    ("vit_base_patch32_siglip_256", {"img_size": 64, "num_classes": 0}),
+    ("vit_large_patch16_siglip_512", {"img_size": 48, "num_classes": 0}),
+    ("vit_so400m_patch14_siglip_224", {"img_size": 42, "num_classes": 0}),
+    ("vit_so400m_patch16_siglip_256", {"img_size": 48, "num_classes": 0}),
     ("deit_base_distilled_patch16_224", {"img_size": 48, "num_classes": 5}),
     ("deit3_base_patch16_224", {"img_size": 48, "num_classes": 5}),
     ("vit_tiny_r_s16_p8_224", {"img_size": 64, "num_classes": 5}),
@@ -77,3 +83,18 @@ def test_arguments_that_change_the_model_beyond_this_family_are_named(tmp_path: 
     saved("vit_base_patch16_224", arguments, tmp_path)
     with pytest.raises(ValueError, match="scale_mlp_norm"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("architecture", ["vit_small_patch16_36x1_224", "beit3_base_patch16_224"])
+def test_an_architecture_whose_weights_would_be_passed_over_is_refused(tmp_path: Path, architecture: str) -> None:
+    about = {"architecture": architecture, "num_classes": 5}
+    (tmp_path / "config.json").write_text(json.dumps(about))
+    with pytest.raises(ValueError, match=f"architecture is '{architecture}', which this family cannot build"):
+        load(tmp_path)
+
+
+def test_a_crop_that_is_not_built_is_refused_by_its_key() -> None:
+    squashed = {"crop_mode": "squash", "crop_pct": 0.95, "interpolation": "bicubic"}
+    with pytest.raises(ValueError, match=r"crop_mode is 'squash' with crop_pct 0\.95"):
+        patches_of(squashed, 16, 48)
+    assert patches_of({**squashed, "crop_pct": 1.0}, 16, 48).count(90, 60) == 9

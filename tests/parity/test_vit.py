@@ -1,5 +1,6 @@
 """ViT: transformers' numbers and gradients, at the size of its position table and at others."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,43 @@ def test_what_save_wrote_loads_as_the_same_model(tmp_path: Path) -> None:
     save(first.model, first.config, tmp_path / "ours")
     images = pixels(56, 56)
     assert torch.equal(load(tmp_path / "ours").model(images), first.model(images))
+
+
+@pytest.mark.parametrize("named", ["relu", "gelu_pytorch_tanh", "quick_gelu", "silu"])
+def test_other_activations_are_those_of_transformers(tmp_path: Path, named: str) -> None:
+    theirs = save_random(ViTModel(ViTConfig(**{**CONFIG.to_dict(), "hidden_act": named})), tmp_path)
+    images = pixels(56, 56)
+    assert_same_numbers(load(tmp_path).model.tokens(images), theirs(images).last_hidden_state)
+
+
+@pytest.mark.parametrize(("key", "value"), [("hidden_act", "mish"), ("pooler_act", "relu")])
+def test_an_activation_that_is_not_built_is_refused_by_its_key(tmp_path: Path, key: str, value: str) -> None:
+    save_random(ViTModel(ViTConfig(**{**CONFIG.to_dict(), key: value})), tmp_path)
+    with pytest.raises(ValueError, match=f"{key} is '{value}', which is not built here"):
+        load(tmp_path)
+
+
+def test_the_preprocessing_is_found_in_the_file_of_all_modalities(tmp_path: Path) -> None:
+    save_random(ViTModel(CONFIG), tmp_path)
+    about = {"image_mean": [0.1, 0.2, 0.3], "image_std": [1, 1, 1], "size": {"height": 40, "width": 40}, "resample": 3}
+    (tmp_path / "processor_config.json").write_text(json.dumps({"image_processor": about}))
+    patches = load(tmp_path).tokenizers["image"]
+    assert (patches.normalize.mean, patches.resize.side, patches.resize.resample) == ((0.1, 0.2, 0.3), 40, "bicubic")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("resample", 1), ("do_rescale", False), ("do_resize", False), ("rescale_factor", 1 / 127.5)]
+)
+def test_preprocessing_that_is_not_built_is_refused_by_its_key(tmp_path: Path, key: str, value: object) -> None:
+    save_random(ViTModel(CONFIG), tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"size": 56, key: value}))
+    with pytest.raises(ValueError, match=f"{key} is"):
+        load(tmp_path)
+
+
+def test_a_patch_may_be_given_by_both_its_sides(tmp_path: Path) -> None:
+    theirs = save_random(ViTModel(CONFIG), tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "patch_size": [8, 8]}))
+    images = pixels(56, 56)
+    assert_same_numbers(load(tmp_path).model.tokens(images), theirs(images).last_hidden_state)

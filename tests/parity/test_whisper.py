@@ -141,3 +141,11 @@ def test_half_precision_is_near(tmp_path: Path, dtype: torch.dtype) -> None:
 
 def test_position_tables_are_openai_whispers_sinusoids() -> None:
     assert torch.equal(sinusoids(1500, 512), whisper.model.sinusoids(1500, 512))
+
+
+def test_a_head_of_its_own_is_refused_rather_than_passed_over(tmp_path: Path) -> None:
+    save_random(transformers_whisper(), tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": False}))
+    with pytest.raises(ValueError, match="tie_word_embeddings is false"):
+        load(tmp_path)

@@ -8,8 +8,9 @@ from torch import nn
 
 from omni.model.attention import AttentionSpec
 from omni.model.block import BlockSpec
+from omni.model.families.activation import activation
 from omni.model.families.pictures import patches_of, side
-from omni.model.families.vit import ACTIVATIONS, both
+from omni.model.families.vit import both
 from omni.model.load import Config
 from omni.model.mlp import MlpSpec
 from omni.model.norm import Norm
@@ -34,10 +35,15 @@ TEXT = {
 WRONG_END = 2  # the end-of-text id that old configurations state; their texts end with the largest id
 
 
+def tower(config: Config, name: str) -> Config:
+    """What a configuration says of one tower; the `_dict` of an old one replaces all of the other, as published."""
+    return config.get(f"{name}_dict") or config.get(name) or {}
+
+
 def stack(c: Config, *, final_norm: bool) -> StackSpec:
     """The layers of one tower."""
     norm = Norm("layer", eps=c["layer_norm_eps"])
-    mlp = MlpSpec(c["intermediate_size"], ACTIVATIONS[c["hidden_act"]])
+    mlp = MlpSpec(c["intermediate_size"], activation(c))
     block = BlockSpec(c["hidden_size"], AttentionSpec(c["num_attention_heads"]), mlp, norm)
     return StackSpec(block, c["num_hidden_layers"], final_norm=norm if final_norm else None)
 
@@ -59,7 +65,7 @@ def build(config: Config) -> nn.Module:
         projected = (config.get("architectures") or [""])[0] == "CLIPVisionModelWithProjection"
         return vision(config, config.get("projection_dim", 512) if projected else None)
     shared = config.get("projection_dim", 512)
-    c = {**TEXT, **(config.get("text_config") or {})}
+    c = {**TEXT, **tower(config, "text_config")}
     end = c["eos_token_id"]
     spec = TextSpec(
         c["vocab_size"],
@@ -69,7 +75,7 @@ def build(config: Config) -> nn.Module:
     )
     text = TextTower(spec, nn.Linear(c["hidden_size"], shared, bias=False))
     log_scale = config.get("logit_scale_init_value", log(1 / 0.07))
-    return TwoTower(vision(config.get("vision_config") or {}, shared), text, log_scale=log_scale)
+    return TwoTower(vision(tower(config, "vision_config"), shared), text, log_scale=log_scale)
 
 
 def names(config: Config) -> Names:
@@ -126,7 +132,7 @@ def layer_names(theirs: str, ours: str) -> list[tuple[str, str]]:
 
 def tokenizers(folder: Path, config: Config) -> dict[str, Any]:
     """Patches, and the text vocabulary where the folder has one."""
-    picture = {**VISION, **(config.get("vision_config") or config)}
+    picture = {**VISION, **(tower(config, "vision_config") or config)}
     found: dict[str, Any] = {"image": patches_of(folder, picture, normalize="clip")}
     if (folder / "tokenizer.json").exists():
         found["text"] = Text.load(folder)

@@ -3,8 +3,8 @@
 from torch import nn
 
 from omni.model.families.pictures import labels
-from omni.model.families.vit import IGNORED, both, encoder_names, spec, tokenizers
-from omni.model.head import TwoHeads, tanh_head
+from omni.model.families.vit import IGNORED, both, encoder_names, pooler, spec, tokenizers
+from omni.model.head import TwoHeads
 from omni.model.load import Config
 from omni.model.pool import FirstTokens
 from omni.model.vision import VisionTransformer
@@ -22,7 +22,7 @@ def build(config: Config) -> nn.Module:
     if architecture == "DeiTForImageClassification":
         return VisionTransformer(trunk, head=nn.Linear(width, labels(config)))
     if architecture == "DeiTModel":
-        return VisionTransformer(trunk, head=tanh_head(width, config.get("pooler_output_size") or width))
+        return VisionTransformer(trunk, head=pooler(config, width))
     return VisionTransformer(trunk)
 
 

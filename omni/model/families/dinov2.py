@@ -7,8 +7,9 @@ from torch import nn
 
 from omni.model.attention import AttentionSpec
 from omni.model.block import BlockSpec
+from omni.model.families.activation import activation
 from omni.model.families.pictures import labels, patches_of, side
-from omni.model.families.vit import ACTIVATIONS, both, encoder_names
+from omni.model.families.vit import both, encoder_names
 from omni.model.load import Config
 from omni.model.mlp import MlpSpec
 from omni.model.norm import Norm
@@ -26,7 +27,7 @@ def mlp(width: int, config: Config) -> MlpSpec:
     hidden = int(width * config.get("mlp_ratio", 4))
     if config.get("use_swiglu_ffn"):
         return MlpSpec((int(hidden * 2 / 3) + 7) // 8 * 8, "silu", gated=True)
-    return MlpSpec(hidden, ACTIVATIONS[config.get("hidden_act", "gelu")])
+    return MlpSpec(hidden, activation(config))
 
 
 def build(config: Config) -> nn.Module:

@@ -6,6 +6,7 @@ from typing import Any
 from omni.model.attention import AttentionSpec
 from omni.model.block import BlockSpec
 from omni.model.decoder import Decoder, DecoderSpec
+from omni.model.families.activation import activation
 from omni.model.load import Config
 from omni.model.mlp import MlpSpec
 from omni.model.norm import Norm
@@ -32,7 +33,7 @@ def build(config: Config) -> Decoder:
 def spec(config: Config, attention: AttentionSpec, *, mlp_bias: bool = False) -> DecoderSpec:
     """What all decoders of this line share: SwiGLU, RMSNorm before each branch, rotary positions."""
     norm = Norm("rms", eps=config.get("rms_norm_eps", 1e-6))
-    mlp = MlpSpec(config["intermediate_size"], config.get("hidden_act", "silu"), gated=True, bias=mlp_bias)
+    mlp = MlpSpec(config["intermediate_size"], activation(config, usual="silu"), gated=True, bias=mlp_bias)
     block = BlockSpec(config["hidden_size"], attention, mlp, norm)
     return DecoderSpec(
         vocabulary=config["vocab_size"],

@@ -6,7 +6,8 @@ from torch import nn
 
 from omni.model.attention import AttentionSpec
 from omni.model.block import BlockSpec
-from omni.model.families.vit import ACTIVATIONS, both, encoder_names, layer_names, spec, tokenizers
+from omni.model.families.activation import activation
+from omni.model.families.vit import both, encoder_names, layer_names, spec, tokenizers
 from omni.model.load import Config
 from omni.model.masked_autoencoder import MaeSpec, MaskedAutoencoder
 from omni.model.mlp import MlpSpec
@@ -27,7 +28,7 @@ def build(config: Config) -> nn.Module:
     if (c.get("architectures") or [""])[0] != "ViTMAEForPreTraining":
         return VisionTransformer(encoder)
     norm = Norm("layer", eps=c.get("layer_norm_eps", 1e-12))
-    mlp = MlpSpec(c["decoder_intermediate_size"], ACTIVATIONS[c.get("hidden_act", "gelu")])
+    mlp = MlpSpec(c["decoder_intermediate_size"], activation(c))
     attention = AttentionSpec(c["decoder_num_attention_heads"], bias=c.get("qkv_bias", True))
     block = BlockSpec(c["decoder_hidden_size"], attention, mlp, norm)
     decoder = StackSpec(block, c["decoder_num_hidden_layers"], final_norm=norm)

@@ -96,6 +96,8 @@ def vision(c: Config, quick: bool) -> VisionTransformer:
     v = {"layers": 12, "width": 768, "head_width": 64, "patch_size": 16, "image_size": 224, **c["vision_cfg"]}
     if v.get("pool_type", "tok") != "tok":
         raise ValueError(f"pool_type of the picture tower is {v['pool_type']!r}: 'tok' can be built")
+    if not isinstance(v["layers"], int):
+        raise ValueError(f"layers of the picture tower are {v['layers']}, a ResNet's: only transformers are built here")
     trunk = stack(v, v["width"] // v["head_width"], quick, final_norm=False)
     rows = side(v["image_size"]) // v["patch_size"]
     norm = trunk.block.norm

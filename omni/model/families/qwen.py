@@ -13,7 +13,7 @@ __all__ = ["IGNORED", "build", "names", "tokenizers"]
 
 def build(config: Config) -> Decoder:
     """The decoder that a configuration describes."""
-    if config.get("use_sliding_window") and "sliding_attention" in config.get("layer_types", ["sliding_attention"]):
+    if config.get("use_sliding_window") and "sliding_attention" in (config.get("layer_types") or ["sliding_attention"]):
         raise ValueError(
             "this checkpoint has layers with a sliding window (use_sliding_window), which are not built here"
         )

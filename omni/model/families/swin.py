@@ -5,8 +5,9 @@ from typing import Any
 
 from torch import nn
 
+from omni.model.families.activation import activation
 from omni.model.families.pictures import labels, patches_of
-from omni.model.families.vit import ACTIVATIONS, both
+from omni.model.families.vit import both
 from omni.model.load import Config
 from omni.model.norm import Norm
 from omni.model.patch_embed import PatchSpec
@@ -29,7 +30,7 @@ def build(config: Config) -> nn.Module:
         (c.get("window_size", 7),) * len(depths),
         PatchSpec(c.get("patch_size", 4), c.get("num_channels", 3), edges="pad"),
         c.get("mlp_ratio", 4.0),
-        ACTIVATIONS[c.get("hidden_act", "gelu")],
+        activation(c),
         c.get("qkv_bias", True),
         Norm("layer", eps=c.get("layer_norm_eps", 1e-5)),
     )

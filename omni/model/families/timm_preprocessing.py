@@ -13,10 +13,15 @@ def patches_of(published: dict[str, Any], patch: int, image: int | tuple[int, in
     """Patches from a `pretrained_cfg`: crop_pct scales the short side up before the centre is cut."""
     crop = image if isinstance(image, int) else image[0]
     how: Resample = "bilinear" if published.get("interpolation") == "bilinear" else "bicubic"
+    mode, share = published.get("crop_mode") or "center", published.get("crop_pct", 0.875)
     resize: Resize
-    if published.get("crop_mode") == "squash" and published.get("crop_pct", 0.875) == 1.0:
+    if mode == "center":
+        resize = ShortSideCrop(math.floor(crop / share), crop, how, rounding="even")
+    elif mode == "squash" and share == 1.0:
         resize = Square(crop, how)
     else:
-        resize = ShortSideCrop(math.floor(crop / published.get("crop_pct", 0.875)), crop, how, rounding="even")
+        raise ValueError(
+            f"crop_mode is {mode!r} with crop_pct {share}, which is not built here: 'center' is, and 'squash' with 1"
+        )
     mean, std = tuple(published.get("mean", HALF)), tuple(published.get("std", HALF))
     return Patches(patch, resize=resize, order="chw", normalize=Normalize(cast(Any, mean), cast(Any, std)))

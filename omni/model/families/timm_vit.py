@@ -9,6 +9,7 @@ from torch import nn
 from omni.model.attention import AttentionSpec
 from omni.model.block import BlockSpec
 from omni.model.conv_stem import ConvStem, ConvStemSpec
+from omni.model.families.activation import activation
 from omni.model.families.timm_preprocessing import patches_of
 from omni.model.families.vit import both
 from omni.model.head import TwoHeads
@@ -42,7 +43,8 @@ WORDS: dict[str, dict[str, Any]] = {
 }
 # Residual units of the convolutional stem, by two words of the name
 HYBRIDS = {("r50", "s16"): (3, 4, 9), ("r50", "s32"): (3, 4, 6, 3), ("r26", "s32"): (2, 2, 2, 2), ("r", "s16"): ()}
-ACTIVATIONS = {None: "gelu", "gelu": "gelu", "gelu_tanh": "gelu_tanh", "quick_gelu": "quick_gelu"}
+# SigLIP 2's own sizes, which no SigLIP had
+TANH = re.compile("vit_(base_patch32_siglip|large_patch16_siglip_512|so400m_patch16_siglip)")
 READ = {
     "embed_dim", "depth", "num_heads", "mlp_ratio", "patch_size", "img_size", "in_chans", "num_classes", "global_pool",
     "qkv_bias", "init_values", "class_token", "no_embed_class", "reg_tokens", "pre_norm", "fc_norm", "act_layer",
@@ -54,6 +56,8 @@ def arguments(config: Config) -> dict[str, Any]:
     """What timm's model would be called with."""
     name, published = config["architecture"], config.get("pretrained_cfg") or {}
     words = name.split("_")
+    if not name.startswith(("vit_", "deit_", "deit3_")) or any(re.fullmatch(r"\d+x\d+", word) for word in words):
+        raise ValueError(f"architecture is {name!r}, which this family cannot build: vit_*, deit_* and deit3_* are")
     size = next((word for word in words if word in SIZES), "base")
     width, depth, heads = SIZES[size]
     patch = re.search(r"patch(\d+)|_p(\d+)_", name)
@@ -66,6 +70,8 @@ def arguments(config: Config) -> dict[str, Any]:
     }  # fmt: skip
     for word in words:
         found |= WORDS.get(word, {})
+    if TANH.match(name):
+        found["act_layer"] = "gelu_tanh"
     found |= {key: config[key] for key in ("num_classes", "global_pool") if config.get(key) is not None}
     found |= config.get("model_args") or {}
     unknown = sorted(set(found) - READ)
@@ -88,7 +94,7 @@ def build(config: Config) -> nn.Module:
     block = BlockSpec(
         width,
         AttentionSpec(a["num_heads"], bias=a.get("qkv_bias", True)),
-        MlpSpec(int(width * a["mlp_ratio"]), ACTIVATIONS[a.get("act_layer")]),
+        MlpSpec(int(width * a["mlp_ratio"]), activation(a, "act_layer")),
         norm,
         layer_scale=a.get("init_values") or None,
     )

@@ -7,6 +7,7 @@ from torch import nn
 
 from omni.model.attention import AttentionSpec
 from omni.model.block import BlockSpec
+from omni.model.families.activation import activation
 from omni.model.families.pictures import labels, patches_of, side
 from omni.model.head import tanh_head
 from omni.model.load import Config
@@ -18,7 +19,6 @@ from omni.model.vision import VisionSpec, VisionTransformer
 from omni.model.weights import Names
 
 IGNORED = [r"mask_token$", r"^decoder\."]  # of masked-image pre-training
-ACTIVATIONS = {"gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh", "quick_gelu": "quick_gelu"}
 
 
 def spec(config: Config, *, distillation: bool = False) -> VisionSpec:
@@ -26,9 +26,9 @@ def spec(config: Config, *, distillation: bool = False) -> VisionSpec:
     c = config
     attention = AttentionSpec(c["num_attention_heads"], bias=c.get("qkv_bias", True))
     norm = Norm("layer", eps=c.get("layer_norm_eps", 1e-12))
-    mlp = MlpSpec(c["intermediate_size"], ACTIVATIONS[c.get("hidden_act", "gelu")])
+    mlp = MlpSpec(c["intermediate_size"], activation(c))
     stack = StackSpec(BlockSpec(c["hidden_size"], attention, mlp, norm), c["num_hidden_layers"], final_norm=norm)
-    patch = PatchSpec(c.get("patch_size", 16), c.get("num_channels", 3))
+    patch = PatchSpec(side(c.get("patch_size", 16)), c.get("num_channels", 3))
     grid = side(c.get("image_size", 224)) // patch.size
     return VisionSpec(stack, patch, (grid, grid), distillation=distillation)
 
@@ -41,8 +41,15 @@ def build(config: Config) -> nn.Module:
     if architecture == "ViTForImageClassification":
         head = nn.Linear(width, labels(config))
     elif architecture == "ViTModel":
-        head = tanh_head(width, config.get("pooler_output_size") or width)
+        head = pooler(config, width)
     return VisionTransformer(trunk, head=head)
+
+
+def pooler(config: Config, width: int) -> nn.Module:
+    """The head of a bare model."""
+    if (named := config.get("pooler_act") or "tanh") != "tanh":
+        raise ValueError(f"pooler_act is {named!r}, which is not built here: 'tanh' is")
+    return tanh_head(width, config.get("pooler_output_size") or width)
 
 
 def names(config: Config) -> Names:

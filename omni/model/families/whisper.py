@@ -38,6 +38,8 @@ def build(config: Config) -> nn.Module:
         return Whisper(WhisperSpec(c["n_mels"], c["n_vocab"], encoder, decoder, c["n_audio_ctx"], c["n_text_ctx"]))
     if (activation := c.get("activation_function", "gelu")) != "gelu":
         raise ValueError(f"activation_function is {activation!r}: published Whisper models use 'gelu'")
+    if not c.get("tie_word_embeddings", True):
+        raise ValueError("tie_word_embeddings is false: no published Whisper has a head of its own, and none is built")
     width = c["d_model"]
     encoder = stack(width, c["encoder_attention_heads"], c["encoder_ffn_dim"], c["encoder_layers"], cross=False)
     decoder = stack(width, c["decoder_attention_heads"], c["decoder_ffn_dim"], c["decoder_layers"], cross=True)
