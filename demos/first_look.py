@@ -22,14 +22,14 @@ def main() -> int:
     parser.add_argument("--instructions", default="Answer in one sentence.", help="text before the speech")
     parser.add_argument("--fast", action="store_true", help="do not wait for the recording's own pace")
     args = parser.parse_args()
+    omni = Omni(text=Text.of_bytes(), audio=LogMel(bins=80, floor="fixed"))
     try:
         sound, rate = read_audio(args.recording)
+        omni.encode(Audio(sound[:rate], rate))  # the first sound imports torch: not what a chunk costs
     except (ValueError, OSError) as refusal:
         print(f"demo: {refusal}", file=sys.stderr)
         return 2
 
-    omni = Omni(text=Text.of_bytes(), audio=LogMel(bins=80, floor="fixed"))
-    omni.encode(Audio(sound[:rate], rate))  # the first sound imports torch: not what a chunk costs
     live = omni.stream()
     pieces = [live.push(args.instructions)]
     size = int(CHUNK * rate)

@@ -13,6 +13,8 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from omni_server.commands import place_for
+
 FORMATS = (".png", ".svg", ".pdf", ".jpg")
 LOOK = {
     "axes.edgecolor": "0.6", "axes.grid": False, "axes.spines.right": False, "axes.spines.top": False,
@@ -32,7 +34,6 @@ class Stage:
 
     def close(self, figure: Figure, *findings: str) -> None:
         """Save the picture, and say what it shows and where it lies."""
-        self.out.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(self.out)
         if self.out.suffix.lower() == ".png":  # 96 colours say it as well, in a third of the bytes
             with Image.open(self.out) as picture:
@@ -54,6 +55,10 @@ def open_stage(about: str, name: str) -> Stage:
     args = parser.parse_args()
     if args.out.suffix.lower() not in FORMATS:
         parser.error(f"--out {args.out} ends with {args.out.suffix or 'nothing'}: use one of {', '.join(FORMATS)}")
+    try:
+        place_for(args.out)
+    except OSError as wrong:
+        parser.error(f"--out: {wrong}")
     mpl.use("agg")  # a file, never a window
     mpl.rcParams.update(LOOK)
     torch.manual_seed(0)

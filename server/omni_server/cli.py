@@ -1,6 +1,8 @@
 """The `omni` command: finds the subcommand by name and imports only that one."""
 
 import argparse
+import io
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -22,6 +24,9 @@ COMMANDS = {
     "tokenize": "show text, image and audio files as one token sequence",
     "train": "make the small model nano from nothing, or go on with it",
 }
+
+
+NOBODY_READS = 141  # exit status of what a shell ends with SIGPIPE
 
 
 class Command(Protocol):
@@ -58,10 +63,13 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code (2 for a refusal, 130 for Ctrl-C)."""
+    """Run the command line; return the exit code (2 for a refusal, 130 for Ctrl-C, 141 for a closed pipe)."""
     words = list(sys.argv[1:] if argv is None else argv)
     if argv is None:  # a process of its own; `serve` and `train` have handlers of theirs
         signal.signal(signal.SIGTERM, _terminated)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")  # a terminal that lacks a character ends nothing
     chosen = next((word for word in words if not word.startswith("-")), None)
     parser = build_parser(chosen)
     args = parser.parse_args(words)
@@ -69,7 +77,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 2
     try:
-        return load(args.command).run(args)
+        status = load(args.command).run(args)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # What is left in the buffer goes nowhere: else Python complains about it at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NOBODY_READS
     except (ValueError, TypeError, OSError, ImportError) as refusal:
         print(f"omni {args.command}: {refusal}", file=sys.stderr)
         return 2

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 import omni.nano
@@ -103,3 +104,18 @@ def test_the_pictures_on_the_page_are_there_and_small() -> None:
     for name in shown:
         assert (ROOT / name).stat().st_size <= BYTES, name
         something_to_see(ROOT / name)
+
+
+def test_where_a_picture_cannot_be_written_is_said_before_anything_is_trained(tmp_path: Path) -> None:
+    (tmp_path / "picture.png").mkdir()
+    done = python(str(FOLDER / "new_modality.py"), "--out", str(tmp_path / "picture.png"), timeout=110)
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr
+
+
+def test_a_recording_that_is_too_short_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "short.wav", np.zeros(100), 16_000)
+    done = python(str(FOLDER / "first_look.py"), str(tmp_path / "short.wav"), timeout=110)
+    assert done.returncode == 2
+    assert done.stderr.startswith("demo: audio is 100 samples")
+    assert len(done.stderr.splitlines()) == 1

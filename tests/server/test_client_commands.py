@@ -1,6 +1,8 @@
 """What a person gets who types `omni talk`, `compare`, `replay`, `doctor` or `completion`."""
 
+import asyncio
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import soundfile
 
 from omni.engine.scripted import Say, ScriptedEngine, Speak
 from omni_server import cli
+from omni_server.client import connect
 from omni_server.compare import checks
 from tests.server.close_to_server import question
 from tests.server.threaded_server import threaded_server
@@ -66,6 +69,8 @@ def test_talk_shows_a_picture_and_says_when_the_engine_is_blind(tmp_path: Path, 
         (["missing.wav"], "missing.wav"),
         (["--text", "hi", "--mic"], "exclude each other"),
         (["--text", "hi", "--image", "missing.png"], "missing.png"),
+        (["--text", "hi", "--out", "answer.txt", "--url", "http://127.0.0.1:1"], "answer.txt"),
+        (["--text", "hi", "--out", "/dev/null/answer.wav", "--url", "http://127.0.0.1:1"], "/dev/null"),
         (["--text", "hi", "--url", "http://127.0.0.1:1"], "omni serve"),
     ],
 )
@@ -103,6 +108,8 @@ def test_compare_of_two_servers_writes_table_json_and_page(recording: str, tmp_p
              "--users", "",
              "--interruptions", "1", "--json", str(numbers), "--html", str(page)]
         )  # fmt: skip
+        without = ["compare", recording, "--modes", "", "--against", one, "--rounds", "1", "--users", ""]
+        assert cli.main([*without, "--interruptions", "0", "--html", ""]) in (0, 3)
     shown = capsys.readouterr()
     assert status in (0, 3)
     written = json.loads(numbers.read_text())
@@ -125,6 +132,8 @@ def test_compare_of_two_servers_writes_table_json_and_page(recording: str, tmp_p
         (["--modes", ""], "1 to 4"),
         (["--users", "two"], "--users two"),
         (["--rounds", "0"], "--rounds"),
+        (["--modes", "native,native"], "native twice"),
+        (["--against", "a:1", "--against", "a:1"], "a:1 twice"),
     ],
 )
 def test_a_comparison_that_cannot_run_says_why_at_once(words: list[str], says: str, capsys: Captured) -> None:
@@ -133,7 +142,15 @@ def test_a_comparison_that_cannot_run_says_why_at_once(words: list[str], says: s
 
 
 @pytest.mark.parametrize(
-    "line", ["{", '{"ask": "no file"}', '{"file": "gone.wav"}', '"text"', '{"file":"q.wav","speech":[1]}']
+    "line",
+    [
+        "{",
+        '{"ask": "no file"}',
+        '{"file": "gone.wav"}',
+        '"text"',
+        '{"file":"q.wav","speech":[1]}',
+        '{"file":"q.wav","right":"twelve"}',
+    ],
 )
 def test_a_wrong_line_among_the_questions_is_named(line: str, tmp_path: Path, capsys: Captured) -> None:
     (tmp_path / "questions.jsonl").write_text(line)
@@ -167,6 +184,68 @@ def test_a_recorded_session_is_shown_heard_and_said_again(
     assert "now: Five." in capsys.readouterr().out
 
 
+def test_sessions_that_are_still_being_written_are_shown_as_far_as_they_are(tmp_path: Path, capsys: Captured) -> None:
+    folder = tmp_path / "sessions"
+
+    async def while_they_talk(url: str) -> None:
+        async with connect(url) as talk:
+            await talk.say("hello")
+            await talk.answer()
+            await asyncio.sleep(0.2)
+            assert await asyncio.to_thread(cli.main, ["replay", str(folder)]) == 0
+
+    with threaded_server(answering(), record=str(folder)) as url:
+        asyncio.run(while_they_talk(url))
+    assert "omni:  Four." in capsys.readouterr().out
+    (file,) = folder.glob("*.jsonl")
+    file.write_text("\n".join(file.read_text().splitlines()[:-2]) + '\n{"t": 3, "fr')
+    assert cli.main(["replay", str(folder)]) == 0
+    assert "omni:  Four." in capsys.readouterr().out
+
+
+def test_what_a_replay_writes_is_no_part_of_its_json_and_said_where_it_cannot(
+    recording: str, tmp_path: Path, capsys: Captured
+) -> None:
+    folder, heard = tmp_path / "sessions", tmp_path / "heard"
+    with threaded_server(answering(), record=str(folder)) as url:
+        assert cli.main(["talk", recording, "--url", url, "--out", str(tmp_path / "a.wav")]) == 0
+    capsys.readouterr()
+    assert cli.main(["replay", str(folder), "--json", "--wav", str(heard)]) == 0
+    shown = capsys.readouterr()
+    assert len(json.loads(shown.out)) == 1
+    (file,) = heard.glob("*.wav")
+    assert str(file) in shown.err
+    file.unlink()
+    file.mkdir()
+    assert cli.main(["replay", str(folder), "--wav", str(heard)]) == 2
+    assert file.name in capsys.readouterr().err
+
+
+def test_a_reader_who_has_enough_ends_a_command_without_a_word(tmp_path: Path) -> None:
+    (tmp_path / "long.txt").write_text("hello " * 50_000)
+    words = [sys.executable, "-m", "omni_server.cli", "tokenize", str(tmp_path / "long.txt"), "--json", "--ids"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as command:
+        assert command.stdout is not None
+        assert command.stderr is not None
+        command.stdout.read(10)
+        command.stdout.close()
+        assert (command.stderr.read(), command.wait(60)) == (b"", 141)
+
+
+def test_a_terminal_without_a_character_gets_another_one() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "omni_server.cli", "tokenize", "--text", "é"],
+        capture_output=True, timeout=60, check=False, env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"?" in done.stdout
+
+
+def test_where_marks_cannot_be_drawn_is_said_before_anything_is_asked(tmp_path: Path, capsys: Captured) -> None:
+    assert cli.main(["eval", "nano", "--weights", str(tmp_path / "none"), "--plot", str(tmp_path)]) == 2
+    assert f"{tmp_path} cannot be written" in capsys.readouterr().err
+
+
 def test_what_is_no_recorded_session_is_named(tmp_path: Path, capsys: Captured) -> None:
     (tmp_path / "other.jsonl").write_text('{"a": 1}\n')
     for path in (tmp_path / "gone", tmp_path):
@@ -181,6 +260,13 @@ def test_doctor_tests_a_server_and_says_that_it_works(capsys: Captured) -> None:
     for name in ("Python", "torch", "device", "a conversation", "an answer"):
         assert f" {name} " in said
     assert "Everything that was tested works." in said
+
+
+def test_doctor_says_that_websockets_is_missing() -> None:
+    code = "import sys; sys.modules['websockets'] = None; from omni_server import cli; cli.main(['doctor', '--json'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    bad = [check["name"] for check in json.loads(done.stdout)["checks"] if check["verdict"] == "bad"]
+    assert bad == ["websockets", "a conversation"]
 
 
 def test_doctor_names_what_is_wrong_and_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:

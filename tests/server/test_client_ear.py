@@ -1,6 +1,7 @@
 """The modelled ear and mouth beside slow and plain models of a loudspeaker and a microphone."""
 
 import asyncio
+from collections import deque
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from omni.engine.clock import LoopClock
 from omni_server.client.answer import Stage
 from omni_server.client.ear import Ear
 from omni_server.client.mouth import Mouth
-from omni_server.client.own_server import own_server
+from omni_server.client.own_server import _listening, own_server
 from omni_server.client.recording import Recording, where_speech_is
 from omni_server.client.refusals import NoServer
 from omni_server.client.waterfall_text import draw
@@ -158,6 +159,7 @@ def test_the_end_of_speech_is_where_its_energy_ends() -> None:
         assert end == pytest.approx(1.25, abs=0.011)
     assert where_speech_is(np.zeros(1000, np.float32), rate) is None
     assert Recording.of(wave, rate, speech=(0.1, 0.2)).speech == (0.1, 0.2)
+    assert Recording.of(Recording.of(wave, rate), speech=(0.1, 0.2)).speech == (0.1, 0.2)
 
 
 @given(st.lists(st.floats(-50, 2_000), min_size=1, max_size=9))
@@ -173,3 +175,25 @@ async def test_an_own_server_that_does_not_start_says_why() -> None:
     with pytest.raises(NoServer, match="quantum"):
         async with own_server(["--engine", "quantum"]):
             pass
+
+
+def test_a_bar_is_as_long_as_its_stage_where_another_is_negative() -> None:
+    stages = [Stage("endpoint", 200.0), Stage("llm", 300.0), Stage("rest", -150.0), Stage("play-out", 50.0)]
+    bars = [line.partition("ms  ")[2] for line in draw(stages, width=50).splitlines()]
+    assert [bar.count("█") for bar in bars] == [20, 30, 0, 5, 0]
+    assert [len(bar) - bar.count("█") for bar in bars] == [0, 20, 0, 35, 0]  # the last one ends at the sum, 400 ms
+
+
+async def test_a_line_of_another_program_is_no_sign_of_a_server() -> None:
+    stream = asyncio.StreamReader()
+    stream.feed_data(b'17\n["x"]\nnull\n{"message": "listening", "page": "http://here/"}\n')
+    assert await _listening(stream, deque()) == "http://here/"
+
+
+def test_an_ear_forgets_what_is_over() -> None:
+    ear = Ear(0.0)
+    for number in range(10):
+        ear.arrive(str(number), f"i{number}", 1.0, float(number))
+        ear.stop(number + 0.5)
+        ear.forget(str(number))
+    assert (ear.items, ear._silenced) == ({}, set())

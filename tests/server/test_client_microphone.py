@@ -115,3 +115,13 @@ async def test_a_source_is_read_in_blocks_at_its_rate(device: Device) -> None:
     await source.aclose()  # type: ignore[attr-defined]
     assert (len(first), rate) == (BLOCK, RATE)
     assert device.open == 0
+
+
+async def test_a_loudspeaker_that_is_refused_is_one_sentence(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise device.PortAudioError("Invalid sample rate")
+
+    monkeypatch.setattr(device, "OutputStream", refuse)
+    async with talking(ScriptedEngine([Say("Four."), Speak(0.3)])) as talk:
+        with pytest.raises(NoDevice, match=r"loudspeaker was refused \(Invalid sample rate\)"):
+            await asyncio.wait_for(_live(talk), 10)

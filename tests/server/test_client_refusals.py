@@ -13,12 +13,13 @@ from websockets.asyncio.server import ServerConnection, serve
 from omni.engine.scripted import Say, ScriptedEngine, Speak
 from omni_server.client import connect, events
 from omni_server.client.refusals import Lost, NoServer, NotTaken, ServerFull, WrongKey
+from omni_server.client.talk import MOST_ANSWERS
 from omni_server.client.wire import BadMessage
 from omni_server.client.wire_omni import OmniV1
 from omni_server.client.wire_realtime import Realtime
 from omni_server.limits.keys import Keyring
 from omni_server.settings import Limits
-from tests.server.loopback import serving
+from tests.server.loopback import serving, until
 
 
 async def open_session(connection: ServerConnection) -> None:
@@ -40,7 +41,10 @@ async def test_no_server_is_named_with_the_command_that_starts_one() -> None:
             pass
 
 
-@pytest.mark.parametrize("url", ["ftp://host", "http://", "ws:///v1/omni"])
+@pytest.mark.parametrize(
+    "url",
+    ["ftp://host", "http://", "ws:///v1/omni", "http://[::1", "http://host:99999", "http://host:abc", "http://a..b"],
+)
 async def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(NoServer, match=r"http://HOST:PORT"):
         async with connect(url):
@@ -156,6 +160,10 @@ async def test_a_server_that_ends_while_somebody_speaks_does_not_leave_them_spea
 async def test_garbage_is_told_and_the_conversation_goes_on() -> None:
     rubbish: list[str | bytes] = [
         "", "[]", "nul", "{", '{"type": 7}', '{"type": "text"}', "\ud7ff", b"", b"\x01" * 7,
+        '["transport."]', '{"type": "transport.resumed"', '{"type": "text", "answer": "a", "item": "b", "text": 5}',
+        '{"type": "text", "answer": ["a"], "item": "b", "text": "x"}',
+        '{"type": "measured", "answer": "a", "latency": 5}',
+        '{"type": "output_started", "stream": 1, "answer": "a", "item": "b", "audio": {"rate": 0}}',
         b"\x01\x00\x05\x00" + bytes(12), '{"type": "answer_done"}', '{"type": "tomorrow", "x": 1}',
     ]  # fmt: skip
 
@@ -226,3 +234,84 @@ async def test_a_mode_that_the_server_lacks_is_said_with_those_it_has() -> None:
     with pytest.raises(NoServer, match="omni serve"):
         async with connect("http://127.0.0.1:1", mode="pipeline"):
             pass
+
+
+async def test_garbage_before_an_answer_is_not_in_its_place() -> None:
+    async def handle(connection: ServerConnection) -> None:
+        await open_session(connection)
+        await connection.recv()
+        await connection.send("nul")
+        for kind in ("answer_started", "answer_done"):
+            await connection.send(json.dumps({"type": kind, "answer": "a", "status": "completed"}))
+        await connection.wait_closed()
+
+    async with strange(handle) as url, connect(url) as talk:
+        await talk.say("hello")
+        answer = await talk.answer(patience=5.0)
+    assert answer.id == "a"
+    assert ["the server sent" in trouble.message for trouble in answer.troubles] == [True]
+
+
+async def test_whoever_asks_late_gets_the_oldest_answer_that_is_kept() -> None:
+    async def handle(connection: ServerConnection) -> None:
+        await open_session(connection)
+        for number in range(40):
+            for kind in ("answer_started", "answer_done"):
+                await connection.send(json.dumps({"type": kind, "answer": f"a{number}", "status": "completed"}))
+        await connection.send(json.dumps({"type": "speech_started", "item": "i"}))
+        await connection.wait_closed()
+
+    async with strange(handle) as url, connect(url) as talk:
+        await until(lambda: talk._queue.qsize() == 81)
+        assert (await talk.answer()).id == f"a{40 - MOST_ANSWERS}"
+
+
+async def test_a_live_source_ends_with_the_conversation_however_fast_it_is() -> None:
+    async def handle(connection: ServerConnection) -> None:
+        await open_session(connection)
+        async for message in connection:
+            if isinstance(message, bytes):
+                await connection.close(1011, "enough")
+                return
+
+    async def endless() -> AsyncIterator[np.ndarray]:
+        while True:
+            yield np.full(1600, 0.1, np.float32)
+
+    async with strange(handle) as url, connect(url) as talk, asyncio.timeout(5):
+        with pytest.raises(Lost, match="enough"):
+            await talk.send_audio(endless(), 16_000)
+
+
+async def test_whoever_stops_waiting_while_they_speak_leaves_no_task_behind() -> None:
+    async def handle(connection: ServerConnection) -> None:
+        await open_session(connection)
+        await connection.wait_closed()
+
+    async with strange(handle) as url:
+        before = asyncio.all_tasks()
+        async with connect(url) as talk:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(talk.send_audio(np.full(80_000, 0.1, np.float32), 16_000), 0.2)
+        await until(lambda: not {one for one in asyncio.all_tasks() - before if "said" in repr(one.get_coro())})
+
+
+async def test_a_mode_is_not_asked_of_somebody_who_speaks_no_http() -> None:
+    async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-OpenSSH_9.6\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(other, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(NoServer, match="speaks no HTTP"):
+            async with connect(f"http://127.0.0.1:{port}", mode="native"):
+                pass
+
+
+@pytest.mark.parametrize("key", ["geheim-schlüssel", "two words", "line\nbreak"])
+async def test_a_key_that_no_header_can_carry_is_said_to_be_wrong_and_not_shown(key: str) -> None:
+    with pytest.raises(WrongKey, match="no header can carry") as wrong:
+        async with connect("http://127.0.0.1:1", key=key):
+            pass
+    assert key not in str(wrong.value)

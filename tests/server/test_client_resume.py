@@ -2,9 +2,14 @@
 
 import asyncio
 import json
+import os
+import signal
+import socket
+import threading
 
 import numpy as np
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosedError
 
 from omni.engine.scripted import Hang, Say, ScriptedEngine, Speak
@@ -135,3 +140,54 @@ def test_the_blocking_client_does_the_same_without_await() -> None:
         assert events.Words in kinds
     with pytest.raises(ConnectionError, match="omni serve"), connect_blocking("http://127.0.0.1:1"):
         pass
+
+
+async def test_a_server_that_comes_back_with_garbage_ends_the_conversation() -> None:
+    async def handle(connection: ServerConnection) -> None:
+        if "resume=new" not in connection.request.path:  # type: ignore[union-attr]
+            await connection.send("nul")
+            await connection.wait_closed()
+            return
+        await connection.send(json.dumps({"type": "transport.resumable", "token": "t", "grace_s": 0.5}))
+        await connection.send(json.dumps({"type": "opened", "session": "s", "model": "m"}))
+        await connection.recv()
+        await connection.send(json.dumps({"type": "configured"}))
+        await connection.recv()
+        connection.transport.abort()
+
+    async with serve(handle, "127.0.0.1", 0, subprotocols=["omni.v1"], close_timeout=0.2) as server:  # type: ignore[list-item]
+        port = next(iter(server.sockets)).getsockname()[1]
+        async with connect(f"http://127.0.0.1:{port}") as talk, asyncio.timeout(10):
+            await talk.say("hello")
+            with pytest.raises(Lost, match="not the session"):
+                await talk.answer()
+
+
+async def test_whoever_leaves_while_the_client_comes_back_is_not_connected_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    link, found = Socket("ws://there", OmniV1(), resumable=True, patience=1.0), SlowSocket()
+
+    async def connect_to(_resume: str | None) -> SlowSocket:
+        await asyncio.sleep(0.1)
+        return found
+
+    monkeypatch.setattr(link, "_connect", connect_to)
+    coming = asyncio.create_task(link._come_back())
+    await asyncio.sleep(0.05)
+    await link.close()
+    with pytest.raises(Lost, match="over"):
+        await coming
+    assert found.broken
+
+
+def test_ctrl_c_while_the_server_is_silent_hangs_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt), connect_blocking(f"http://127.0.0.1:{silent.getsockname()[1]}"):
+            pass
+        connection, _ = silent.accept()
+        connection.settimeout(5)
+        with connection:
+            while connection.recv(4096):
+                pass

@@ -2,18 +2,24 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from omni.engine.protocol import Engine
 from omni.engine.scripted import Hang, Say, ScriptedEngine, Speak, Stamp
+from omni_server.client.answer import Stage
 from omni_server.client.talk import Talk
+from omni_server.client.wishes import Wishes
+from omni_server.compare.figures import stacked
 from omni_server.compare.page import page
-from omni_server.compare.questions import Question
+from omni_server.compare.questions import Question, read
 from omni_server.compare.rows import Row, rows
 from omni_server.compare.run import Contestant, Plan, Run
 from omni_server.compare.terminal import report
@@ -232,3 +238,40 @@ def test_sound_that_left_late_is_held_against_nobody_if_it_mattered(at: float, e
 
     found = run(Run([Contestant("native", stalling)], QUESTIONS[:1], Plan(1, 0, (), warm=0)).all())
     assert found.turns[0].excluded == excluded
+
+
+def test_an_answer_that_nothing_stops_holds_no_bar() -> None:
+    """Three of ten crashed, and two were heard for as long as the user spoke."""
+    stopped = [Turn("native", "q", n, 1, stop_ms=90.0, excluded=("interrupted",)) for n in range(5)]
+    crashed = [Turn("native", "q", n, 1, excluded=("interrupted",), error="closed") for n in range(3)]
+    deaf = [Turn("native", "q", n, 1, excluded=("interrupted", "talked on")) for n in range(2)]
+    ended = [Turn("native", "q", n, 1, excluded=("interrupted", "ended before")) for n in range(2)]
+    assert row(rows(Measured(("native",), stopped + ended)), "native barge-in stop p95").holds is True
+    never = row(rows(Measured(("native",), stopped + crashed + deaf + ended)), "native barge-in stop p95")
+    assert (never.value, never.holds, never.bar) == (90.0, False, "≤ 200 ms of all 10 asked")
+
+
+def test_an_answer_that_talks_on_is_told_from_one_that_had_ended() -> None:
+    def interrupted(seconds: float) -> Turn:
+        engine, settings = answering(0.0, seconds=seconds), SessionSettings(speculate_ms=0)
+        wishes = Wishes(interrupts=False)
+        deaf = Contestant("native", lambda: talking(engine, settings=settings, wishes=wishes))
+        return run(Run([deaf], QUESTIONS[:1], Plan(0, 1, (), warm=0)).all()).turns[0]
+
+    assert interrupted(5.0).excluded == ("interrupted", "talked on")
+    assert interrupted(0.4).excluded == ("interrupted", "ended before")
+
+
+def test_the_same_question_in_two_voices_makes_two_pairs(tmp_path: Path) -> None:
+    for name in ("one.wav", "two.wav"):
+        soundfile.write(tmp_path / name, question(lead=0.1, speech=0.3).samples, 16_000)
+    lines = [json.dumps({"file": name, "ask": "two and two"}) for name in ("one.wav", "two.wav")]
+    (tmp_path / "questions.jsonl").write_text("\n".join(lines))
+    names = [one.name for one in read([tmp_path, tmp_path / "one.wav"])]
+    assert names == ["two and two", "two and two (2)", "two and two (3)"]
+
+
+def test_bars_of_the_page_are_as_long_as_their_stages_where_another_is_negative() -> None:
+    drawn = stacked({"a": [Stage("endpoint", 200.0), Stage("llm", 300.0), Stage("rest", -150.0)]})
+    first, second = (float(width) for width in re.findall(r'<rect class="s\d" x.*? width="([\d.]+)"', drawn))
+    assert second / first == pytest.approx(1.5, abs=0.01)

@@ -330,3 +330,121 @@ async def test_nothing_is_fetched_from_elsewhere(chrome: Browser) -> None:
         own = f"http://127.0.0.1:{seen.server.port}/"
         assert asked
         assert all(url.startswith(own) for url in asked)
+
+
+async def test_an_item_is_over_when_its_last_sound_was_played_whenever_its_end_is_said(chrome: Browser) -> None:
+    """Late, behind sound that has run dry; and with the next item right behind it."""
+    async with page(chrome, scripted(ANSWER)) as seen:
+        await seen.page.click("#attach")  # a touch, without which no browser plays
+        await seen.page.evaluate("""async () => {
+          const { loudspeaker } = omni.talk;
+          window.finished = [];
+          loudspeaker.finished = (item, ms) => finished.push([item, Math.round(ms)]);
+          await loudspeaker.start();
+          loudspeaker.play("late", new Float32Array(2400));
+        }""")
+        await seen.until("omni.talk.loudspeaker.now.item === 'late' && omni.talk.loudspeaker.now.underruns === 1")
+        await seen.page.evaluate("omni.talk.loudspeaker.end('late')")
+        await seen.until("finished.length === 1")
+        assert await seen.page.evaluate("[omni.talk.busy, omni.talk.loudspeaker.now.underruns]") == [False, 0]
+        await seen.page.evaluate("""() => {
+          for (const item of ["first", "second"]) {
+            omni.talk.loudspeaker.play(item, new Float32Array(2400));
+            omni.talk.loudspeaker.end(item);
+          }
+        }""")
+        await seen.until("finished.length === 3")
+        assert await seen.page.evaluate("finished") == [["late", 100], ["first", 100], ["second", 100]]
+
+
+async def test_a_microphone_that_is_switched_on_twice_at_once_is_opened_once_and_ends(chrome: Browser) -> None:
+    before = """window.captures = []; window.opened = 0;
+      const Node = AudioWorkletNode;
+      window.AudioWorkletNode = class extends Node {
+        constructor(context, name, options) {
+          super(context, name, options);
+          if (name === "capture") captures.push(this);
+        }
+      };
+      const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+      navigator.mediaDevices.getUserMedia = (wanted) => { opened += 1; return open(wanted); };"""
+    async with page(chrome, scripted(ANSWER), before=before) as seen:
+        await seen.page.click("#attach")
+        await seen.page.evaluate("""async () => {
+          const { microphone } = omni.talk;
+          await Promise.all([microphone.start(), microphone.start()]);
+        }""")
+        assert await seen.page.evaluate("[opened, captures.length, omni.talk.microphone.on]") == [1, 1, True]
+        heard = await seen.page.evaluate("""async () => {
+          omni.talk.microphone.stop();
+          await new Promise((done) => setTimeout(done, 200));
+          const [node] = captures;
+          let heard = 0;
+          node.port.onmessage = () => { heard += 1; };
+          const tone = new OscillatorNode(node.context);
+          tone.connect(node);
+          tone.start();
+          await new Promise((done) => setTimeout(done, 300));
+          tone.disconnect();
+          return heard;
+        }""")
+        assert heard == 0
+
+
+async def test_a_conversation_that_ended_leaves_no_timer_and_comes_back_by_one_connection(chrome: Browser) -> None:
+    async with page(chrome, scripted(ANSWER)) as seen:
+        dialled, timers = await seen.page.evaluate("""async () => {
+          const { Wire } = await import("/js/wire.js");
+          const { WebSocket, setInterval, clearInterval } = window;
+          const sockets = [], timers = new Set();
+          window.WebSocket = class {
+            static OPEN = 1;
+            readyState = 0;
+            constructor() { sockets.push(this); }
+            send() {}
+            close() {}
+          };
+          window.setInterval = (...of) => { const one = setInterval(...of); timers.add(one); return one; };
+          window.clearInterval = (one) => { timers.delete(one); clearInterval(one); };
+          const wire = new Wire({ model: null, key: "", told() {}, changed() {} });
+          wire.open();
+          const say = (socket, message) => socket.onmessage({ data: JSON.stringify(message) });
+          sockets[0].onopen();
+          say(sockets[0], { type: "transport.resumable", token: "t", grace_s: 60 });
+          sockets[0].readyState = 3;
+          sockets[0].onclose({ code: 1006 });
+          wire.link.retry();
+          window.dispatchEvent(new Event("online"));
+          const dialled = sockets.length;
+          sockets.at(-1).readyState = 3;
+          sockets.at(-1).onclose({ code: 1001 });
+          Object.assign(window, { WebSocket, setInterval, clearInterval });
+          return [dialled, timers.size];
+        }""")
+        assert (dialled, timers) == (2, 0)
+
+
+async def test_a_key_that_a_browser_cannot_send_is_not_saved(chrome: Browser) -> None:
+    async with page(chrome, scripted(ANSWER)) as seen:
+        await seen.page.click("#open-settings")
+        await seen.page.fill("[name=key]", "with/slash=and")
+        await seen.page.click("#settings-form [value=save]")
+        await seen.page.wait_for_timeout(200)
+        assert await seen.page.evaluate("[omni.talk.settings.key, document.querySelector('#settings').open]") == [
+            "",
+            True,
+        ]
+        await seen.page.fill("[name=key]", "correct-horse.battery~1")
+        await seen.page.click("#settings-form [value=save]")
+        await seen.until("omni.talk.settings.key === 'correct-horse.battery~1'")
+
+
+async def test_a_photograph_too_many_is_refused_with_a_sentence(chrome: Browser) -> None:
+    async with page(chrome, scripted(ANSWER)) as seen:
+        for number in range(1, 5):
+            await seen.page.evaluate(drop())
+            await seen.page.wait_for_selector(f"#pictures li:nth-child({number})", timeout=chromium.PATIENCE)
+        await seen.page.click("#open-camera")
+        await seen.page.wait_for_selector("#shoot:enabled", timeout=chromium.PATIENCE)
+        await seen.page.click("#shoot")
+        await seen.reads("#notice", "A message takes 4 pictures")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import pytest_asyncio
 import soundfile as sf
+from PIL import Image as Pictures
 from playwright.async_api import Browser
 
 from omni.engine.scripted import Say, Speak
@@ -144,3 +145,16 @@ async def test_a_phone_shows_every_view_without_scrolling_sideways(chrome: Brows
         assert send["x"] + send["width"] <= width
         assert send["y"] + send["height"] <= 780
         assert min(send["width"], send["height"]) >= 44  # px, the least a finger hits
+
+
+@pytest.mark.parametrize("view", ["tokens", "attention"])
+async def test_the_same_picture_may_be_chosen_again(chrome: Browser, view: str, tmp_path: Path) -> None:
+    Pictures.new("RGB", (32, 32), "red").save(tmp_path / "red.png")
+    async with page(chrome, scripted(ANSWER), view=f"#{view}") as seen:
+        await settled(seen, view)
+        chosen = seen.page.locator(f"#{view} input[type=file]")
+        await chosen.set_input_files(tmp_path / "red.png")
+        await seen.until(f"document.querySelector('#{view} input[type=file]').files.length === 0")
+        await chosen.dispatch_event("change")  # as a browser tells it where the dialog was left without a file
+        await seen.page.wait_for_timeout(100)
+        assert await seen.page.locator(f"#{view} .notice").is_hidden()

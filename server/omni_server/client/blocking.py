@@ -74,7 +74,7 @@ class BlockingTalk:
 def connect(url: str, **options: Any) -> Iterator[BlockingTalk]:
     """Open a conversation; takes what `omni_server.client.connect` takes, and raises what that raises."""
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="conversation", daemon=True)
+    thread = threading.Thread(target=_run, args=(loop,), name="conversation", daemon=True)
     thread.start()
     opened = connect_awaiting(url, **options)
     try:
@@ -86,4 +86,17 @@ def connect(url: str, **options: Any) -> Iterator[BlockingTalk]:
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
-        loop.close()
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    """In the thread: until it is stopped; then what goes on is given up, as after Ctrl-C while a server is silent."""
+    loop.run_forever()
+    loop.run_until_complete(_give_up())
+    loop.close()
+
+
+async def _give_up() -> None:
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)

@@ -102,3 +102,4 @@ class Ear:
         """An answer that was heard out, or cut, and measured."""
         for one in self.of(answer):
             del self.items[one.item]
+        self._silenced.discard(answer)

@@ -56,9 +56,13 @@ def address(url: str, wire: Wire, model: str | None = None) -> str:
     >>> address("wss://host/v1/realtime?model=a", OmniV1())
     'wss://host/v1/realtime?model=a'
     """
-    parts = urlsplit(url if "://" in url else f"ws://{url}")
-    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
-    if scheme not in ("ws", "wss") or not parts.hostname:
+    try:
+        parts = urlsplit(url if "://" in url else f"ws://{url}")
+        named = bool(parts.hostname and parts.hostname.encode("idna")) and parts.port != 0
+    except ValueError:  # a bracket without its other one, a port that is no number, a name that no network has
+        named = False
+    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme) if named else ""
+    if scheme not in ("ws", "wss"):
         raise NoServer(f"{url} is no address of a server: write http://HOST:PORT or wss://HOST/PATH")
     path = parts.path.rstrip("/")
     if path in ("", "/v1"):
@@ -175,11 +179,13 @@ class Socket:
         """Take note of a message of the transport itself; False for one of the session."""
         if '"transport.' not in message[:64]:
             return False
-        said = json.loads(message)
-        if said.get("type") not in ("transport.resumable", "transport.resumed"):
-            return False
-        self._token = str(said["token"])
-        self._grace = float(said.get("grace_s", self._grace))
+        try:
+            said = json.loads(message)
+            if said.get("type") not in ("transport.resumable", "transport.resumed"):
+                return False
+            self._token, self._grace = str(said["token"]), float(said.get("grace_s", self._grace))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return False  # the wire says what is wrong with it
         return True
 
     async def _come_back(self) -> Again:
@@ -206,6 +212,9 @@ class Socket:
                     raise Lost(f"the connection broke and the session is gone ({why}): connect again") from None
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
+        if self._over:
+            socket.transport.abort()
+            raise Lost("the conversation is over: connect again")
         self._socket = socket  # what is said from here on goes there: nothing was awaited since all was sent
         self._linked.set()
         return Again(loop.time() - lost_at)
@@ -221,8 +230,13 @@ class Socket:
 
     async def _welcome(self, socket: sockets.ClientConnection) -> int:
         async with asyncio.timeout(self._patience):
-            said = json.loads(await socket.recv())
-        if said.get("type") != "transport.resumed":
-            raise Lost("the server took the connection, but not the session: connect again")
-        self._token = str(said["token"])
-        return int(said["received"])
+            message = await socket.recv()
+        try:
+            said = json.loads(message)
+            if said["type"] != "transport.resumed":
+                raise ValueError(said["type"])
+            token, received = str(said["token"]), int(said["received"])
+        except (ValueError, KeyError, TypeError):
+            raise Lost("the server took the connection, but not the session: connect again") from None
+        self._token = token
+        return received

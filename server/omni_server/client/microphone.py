@@ -99,10 +99,13 @@ class Loudspeaker:
         if self._stream is None or rate != self._rate:
             self._close()
             self._rate = rate
-            self._stream = self._sounddevice.OutputStream(
-                rate, rate // 50, channels=1, dtype="float32", callback=self._fill
-            )
-            self._stream.start()
+            try:
+                self._stream = self._sounddevice.OutputStream(
+                    rate, rate // 50, channels=1, dtype="float32", callback=self._fill
+                )
+                self._stream.start()
+            except self._sounddevice.PortAudioError as wrong:
+                raise NoDevice(f"the loudspeaker was refused ({wrong}): {HINT}") from None
         with self._lock:
             if sum(map(len, self._pieces)) > LONGEST_ANSWER * rate:
                 raise OSError(f"more than {LONGEST_ANSWER:g} s of sound wait for the loudspeaker: is it blocked?")

@@ -1,12 +1,13 @@
 """Which engines a server has, and which of them a mode means."""
 
 import asyncio
+import http.client
 import json
 import urllib.error
 import urllib.request
 from urllib.parse import urlsplit, urlunsplit
 
-from omni_server.client.refusals import NotTaken, WrongKey
+from omni_server.client.refusals import NoServer, NotTaken, WrongKey
 
 PATIENCE = 10.0  # s
 OTHERS = ("pipeline", "echo", "echo-live")  # names of engines that are no model
@@ -35,5 +36,7 @@ def _names(url: str, key: str | None) -> list[str]:
         raise NotTaken(
             f"the server at {url} does not say which engines it has ({error.code}): leave the mode out"
         ) from None
+    except http.client.HTTPException as wrong:
+        raise NoServer(f"whoever answers at {url} speaks no HTTP ({wrong}): is the port right?") from None
     except (ValueError, KeyError, TypeError):
         raise NotTaken(f"the server at {url} does not say which engines it has: leave the mode out") from None

@@ -8,7 +8,7 @@ from urllib.error import URLError
 from omni_server.client.ear import BUFFER
 from omni_server.client.link import Socket, address
 from omni_server.client.models import model_of
-from omni_server.client.refusals import Refusal, refusal
+from omni_server.client.refusals import Refusal, WrongKey, refusal
 from omni_server.client.talk import FIRST_PATIENCE, Talk
 from omni_server.client.wire import Wire
 from omni_server.client.wire_omni import OmniV1
@@ -33,6 +33,8 @@ async def connect(
     `mode` chooses where a server of this project has several engines; `model` names one on any server. `wire`: omni.v1
     unless the address is one of OpenAI Realtime; `openai` is that wire without what only servers of this project know.
     """
+    if key is not None and (not key.isascii() or not key.isprintable() or " " in key):
+        raise WrongKey("the key has spaces or other than ASCII characters, which no header can carry: pass another key")
     if wire is None:
         wire = "realtime" if url.partition("?")[0].rstrip("/").endswith("/realtime") else "omni.v1"
     spoken: Wire = OmniV1() if wire == "omni.v1" else Realtime(plain=wire == "openai")

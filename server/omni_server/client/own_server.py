@@ -74,7 +74,7 @@ async def own_server(flags: Sequence[str], *, patience: float = LONGEST_START) -
 async def _listening(stream: asyncio.StreamReader, said: deque[str]) -> str:
     while line := await stream.readline():
         text = line.decode("utf-8", "replace").strip()
-        with suppress(ValueError, KeyError):
+        with suppress(ValueError, KeyError, TypeError):
             told = json.loads(text)
             if told["message"] == "listening":
                 return str(told["page"])

@@ -1,6 +1,6 @@
 """A recording to be spoken, with the moments at which speech begins and ends in it: the ground truth of latency."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,9 @@ class Recording:
         (0.5, 1.5)
         """
         if isinstance(source, Recording):
-            return source
+            if speech is None:
+                return source
+            return replace(cls.of(source.samples, source.rate, speech=speech), name=source.name)
         if isinstance(source, np.ndarray) and rate is None:
             raise ValueError("samples came without their rate: pass rate=16_000, or whatever it is")
         samples, found = read_audio(source, rate=rate)

@@ -38,7 +38,12 @@ REPORT_EVERY = 0.25  # s between reports of play-out
 PING_EVERY = 5.0  # s
 FIRST_PINGS = 3
 TOLD = 6  # events that are named where no answer came
-HARMLESS = ("response_cancel_not_active", "input_audio_buffer_commit_empty", "item_truncate_invalid_item_id")
+HARMLESS = (
+    "response_cancel_not_active",
+    "input_audio_buffer_commit_empty",
+    "item_truncate_invalid_item_id",
+    "bad_message",
+)
 Source = str | Path | bytes | Wave | Recording
 Picture = str | Path | bytes | NDArray[np.uint8]
 
@@ -71,7 +76,6 @@ class Talk:
         self._queue: asyncio.Queue[Event | None] = asyncio.Queue(MOST_WAITING)
         self._end: Refusal | None = None
         self._ended = False
-        self._configured = asyncio.Event()
         self._said: Utterance | None = None  # the newest
         self._answers: dict[str, Answer] = {}
         self._reopened = False
@@ -146,7 +150,6 @@ class Talk:
 
     async def configure(self, wishes: Wishes) -> None:
         """From now on be like this."""
-        self._configured.clear()
         await self._ask(asks.Configure(wishes))
         self.wishes = wishes
         self.mouth.keeps_open = wishes.turns != "client"
@@ -169,7 +172,7 @@ class Talk:
                 if current is None and event.code not in HARMLESS:
                     raise NotTaken(f"the server says: {event.message}")
             elif isinstance(event, events.AnswerStarted):
-                current = self._answers[event.answer]
+                current = self._answers.get(event.answer)
             elif isinstance(event, events.AnswerDone):
                 answer = self._answers.get(event.answer)
                 if answer is None:
@@ -177,15 +180,13 @@ class Talk:
                 current = None
                 if answer.status == "cancelled" and answer.reason == "turn_detected" and answer.asked is self._said:
                     self._reopened = True
-                    self._answers.pop(answer.id)
-                    self.ear.forget(answer.id)
+                    self._forget(answer.id)
                     continue
                 answer.troubles = troubles
                 answer.reopened, self._reopened = self._reopened, False
                 if listen:
                     await self.heard_out(answer)
-                self._answers.pop(answer.id)
-                self.ear.forget(answer.id)
+                self._forget(answer.id)
                 return answer
 
     async def heard_out(self, answer: Answer) -> None:
@@ -232,15 +233,21 @@ class Talk:
 
     async def _leave(self, sample: int) -> None:
         """Wait until so much has left; a turn that the client ends is then over."""
-        leaving = asyncio.ensure_future(self.mouth.said(sample))
-        assert self._reading is not None
-        await asyncio.wait({leaving, self._reading}, return_when=asyncio.FIRST_COMPLETED)
-        if not leaving.done():
-            leaving.cancel()
-            raise self._end or Lost("the server ended the conversation while you spoke: connect again")
+        await self._unless_it_ends(self.mouth.said(sample))
         if self.wishes.turns == "client":
             await self._ask(asks.Commit())
             await self._ask(asks.Respond())
+
+    async def _unless_it_ends(self, waiting: Coroutine[Any, Any, None]) -> None:
+        """Wait for the mouth, which says nothing more once the conversation is over."""
+        speaking = asyncio.ensure_future(waiting)
+        assert self._reading is not None
+        try:
+            await asyncio.wait({speaking, self._reading}, return_when=asyncio.FIRST_COMPLETED)
+            if not speaking.done():
+                raise self._end or Lost("the server ended the conversation while you spoke: connect again")
+        finally:
+            speaking.cancel()
 
     async def _live(self, source: AsyncIterator[Wave], rate: int | None) -> Utterance:
         if rate is None:
@@ -249,7 +256,7 @@ class Talk:
         said = self._said = Utterance(typed=False)
         last = 0
         async for piece in source:
-            await self.mouth.room()
+            await self._unless_it_ends(self.mouth.room())
             samples = resampler.push(np.asarray(piece, np.float32))
             last = self.mouth.put(samples) + len(samples)
         rest = resampler.finish()
@@ -316,7 +323,7 @@ class Talk:
             case events.AnswerStarted(answer=name):
                 self._answers[name] = Answer(name, self._said)
                 if len(self._answers) > MOST_ANSWERS:  # whoever reads events alone never asks for them
-                    self._answers.pop(next(iter(self._answers)))
+                    self._forget(next(iter(self._answers)))
             case events.Words(answer=name, text=text) if name in self._answers:
                 answer = self._answers[name]
                 answer.text += text
@@ -368,6 +375,10 @@ class Talk:
             if answer is not None and (by is None or by is not answer.asked):
                 answer.interrupted_by = by
             await self._ask(asks.Truncate(playing.item, playing.heard(now) * 1000))
+
+    def _forget(self, answer: str) -> None:
+        self._answers.pop(answer, None)
+        self.ear.forget(answer)
 
     # Inside
 

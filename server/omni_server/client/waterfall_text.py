@@ -19,12 +19,13 @@ def draw(stages: Sequence[Stage], width: int = WIDTH) -> str:
     if not stages:
         return ""
     total = sum(stage.ms for stage in stages)
-    most = max(total, *(stage.ms for stage in stages), 1e-9)
+    ends = [sum(stage.ms for stage in stages[: place + 1]) for place in range(len(stages))]
+    most = max(*ends, 1e-9)  # more than the total where a stage is negative
     name_width = max(len("together"), *(len(stage.name) for stage in stages))
-    lines, at = [], 0.0
-    for stage in stages:
-        lines.append(f"{stage.name:{name_width}} {stage.ms:6.0f} ms  {_bar(at, stage.ms, most, width)}".rstrip())
-        at += max(0.0, stage.ms)
+    lines = []
+    for stage, end in zip(stages, ends, strict=True):
+        bar = _bar(max(0.0, end - stage.ms), stage.ms, most, width)
+        lines.append(f"{stage.name:{name_width}} {stage.ms:6.0f} ms  {bar}".rstrip())
     lines.append(f"{'together':{name_width}} {total:6.0f} ms")
     return "\n".join(lines)
 

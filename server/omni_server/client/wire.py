@@ -1,7 +1,7 @@
 """A wire as a client sees it: asks become messages, messages become events. No I/O, no clock."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from omni_server.client.asks import Ask
 from omni_server.client.events import Event
@@ -29,3 +29,19 @@ class Wire(Protocol):
     def read(self, message: Message) -> list[Event]:
         """The events of a message; raises `BadMessage`."""
         ...
+
+
+def text_of(said: Mapping[str, Any], name: str) -> str:
+    """A field that holds text; raises `BadMessage`."""
+    found = said[name]
+    if not isinstance(found, str):
+        raise BadMessage(f"the server sent {name} as {found!r:.60}: it has to be text")
+    return found
+
+
+def latency_of(said: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    """A waterfall, where there is one; raises `BadMessage`."""
+    found = said.get(name)
+    if not isinstance(found, Mapping | None):
+        raise BadMessage(f"the server sent {name} as {found!r:.60}: it has to be an object")
+    return found

@@ -9,7 +9,7 @@ from typing import Any
 from omni_server.client import asks, events
 from omni_server.client.asks import Ask
 from omni_server.client.events import Event
-from omni_server.client.wire import BadMessage, Message
+from omni_server.client.wire import BadMessage, Message, latency_of, text_of
 from omni_server.client.wire_realtime import from_pcm16, pcm16
 from omni_server.client.wishes import Wishes
 
@@ -117,31 +117,34 @@ class OmniV1:
         match kind:
             case "output_started":
                 if "stream" in said:
-                    stream = Stream(said["answer"], said["item"], int(said["audio"]["rate"]))
-                    self._streams[int(said["stream"])] = stream
+                    rate = said["audio"]["rate"]
+                    if not isinstance(rate, int) or rate < 1:
+                        raise BadMessage(f"the server sent sound at {rate!r:.20} Hz: a rate is 1 or more")
+                    self._streams[said["stream"]] = Stream(text_of(said, "answer"), text_of(said, "item"), rate)
                 return [events.Other(kind, said)]
             case "text":
-                return [events.Words(said["answer"], said["item"], said["text"])]
+                return [events.Words(text_of(said, "answer"), text_of(said, "item"), text_of(said, "text"))]
             case "answer_started":
-                return [events.AnswerStarted(said["answer"])]
+                return [events.AnswerStarted(text_of(said, "answer"))]
             case "answer_done":
-                name = said["answer"]
+                name = text_of(said, "answer")
                 self._streams = {number: one for number, one in self._streams.items() if one.answer != name}
                 error = (said.get("error") or {}).get("message")
-                return [events.AnswerDone(name, said["status"], said.get("reason"), error, said.get("latency"))]
+                latency = latency_of(said, "latency")
+                return [events.AnswerDone(name, said["status"], said.get("reason"), error, latency)]
             case "measured" | "latency":
-                latency = said.get("latency")
-                return [] if latency is None else [events.Measured(said["answer"], latency)]
+                latency = latency_of(said, "latency")
+                return [] if latency is None else [events.Measured(text_of(said, "answer"), latency)]
             case "heard":
-                return [events.Heard(said["item"], said["text"], bool(said["final"]))]
+                return [events.Heard(text_of(said, "item"), text_of(said, "text"), bool(said["final"]))]
             case "call":
-                return [events.Called(said["answer"], said["call"], said["name"], said["arguments"])]
+                return [events.Called(*(text_of(said, name) for name in ("answer", "call", "name", "arguments")))]
             case "speech_started":
-                return [events.SpeechStarted(said["item"])]
+                return [events.SpeechStarted(text_of(said, "item"))]
             case "speech_stopped":
-                return [events.SpeechStopped(said["item"])]
+                return [events.SpeechStopped(text_of(said, "item"))]
             case "opened":
-                return [events.Opened(said["session"], said.get("model") or "")]
+                return [events.Opened(text_of(said, "session"), str(said.get("model") or ""))]
             case "configured":
                 return [events.Configured()]
             case "thinking":

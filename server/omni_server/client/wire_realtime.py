@@ -11,7 +11,7 @@ import numpy as np
 from omni_server.client import asks, events
 from omni_server.client.asks import Ask
 from omni_server.client.events import Event
-from omni_server.client.wire import BadMessage, Message
+from omni_server.client.wire import BadMessage, Message, latency_of, text_of
 from omni_server.client.wishes import Wishes
 
 RATE = 24_000  # Hz, the only one that every server of this wire takes
@@ -118,33 +118,33 @@ class Realtime:
     def _said(self, kind: str, said: Mapping[str, Any]) -> list[Event]:
         match kind:
             case "response.output_audio.delta":
-                samples = from_pcm16(base64.b64decode(said["delta"], validate=True))
-                return [events.Sound(said["response_id"], said["item_id"], samples, RATE)]
+                samples = from_pcm16(base64.b64decode(text_of(said, "delta"), validate=True))
+                return [events.Sound(text_of(said, "response_id"), text_of(said, "item_id"), samples, RATE)]
             case "response.output_audio.done":
-                return [events.SoundEnded(said["response_id"], said["item_id"])]
+                return [events.SoundEnded(text_of(said, "response_id"), text_of(said, "item_id"))]
             case "response.output_audio_transcript.delta" | "response.output_text.delta":
-                return [events.Words(said["response_id"], said["item_id"], said["delta"])]
+                return [events.Words(text_of(said, "response_id"), text_of(said, "item_id"), text_of(said, "delta"))]
             case "response.created":
-                return [events.AnswerStarted(said["response"]["id"])]
+                return [events.AnswerStarted(text_of(said["response"], "id"))]
             case "response.done":
-                return [_done(said["response"], said.get("waterfall"))]
+                return [_done(said["response"], latency_of(said, "waterfall"))]
             case "response.function_call_arguments.done":
-                name = said.get("name", "")
-                return [events.Called(said["response_id"], said["call_id"], name, said["arguments"])]
+                answer, call, arguments = (text_of(said, name) for name in ("response_id", "call_id", "arguments"))
+                return [events.Called(answer, call, str(said.get("name", "")), arguments)]
             case "input_audio_buffer.speech_started":
-                return [events.SpeechStarted(said["item_id"])]
+                return [events.SpeechStarted(text_of(said, "item_id"))]
             case "input_audio_buffer.speech_stopped":
-                return [events.SpeechStopped(said["item_id"])]
+                return [events.SpeechStopped(text_of(said, "item_id"))]
             case "conversation.item.input_audio_transcription.delta":
-                return [events.Heard(said["item_id"], said["delta"], final=False)]
+                return [events.Heard(text_of(said, "item_id"), text_of(said, "delta"), final=False)]
             case "conversation.item.input_audio_transcription.completed":
-                return [events.Heard(said["item_id"], said["transcript"], final=True)]
+                return [events.Heard(text_of(said, "item_id"), text_of(said, "transcript"), final=True)]
             case "session.created":
-                return [events.Opened(said["session"]["id"], said["session"].get("model") or "")]
+                return [events.Opened(text_of(said["session"], "id"), str(said["session"].get("model") or ""))]
             case "session.updated":
                 return [events.Configured()]
             case "omni.waterfall":
-                return [events.Measured(said["response_id"], said["waterfall"])]
+                return [events.Measured(text_of(said, "response_id"), latency_of(said, "waterfall") or {})]
             case "omni.thinking":
                 return [events.Thinking(bool(said["on"]))]
             case "omni.ducking":
@@ -156,10 +156,10 @@ class Realtime:
                 return [events.Other(kind, said)]
 
 
-def _done(response: Mapping[str, Any], latency: Mapping[str, Any] | None) -> events.AnswerDone:
+def _done(response: Mapping[str, Any], measured: Mapping[str, Any] | None) -> events.AnswerDone:
     details = response.get("status_details") or {}
     error = (details.get("error") or {}).get("message")
-    return events.AnswerDone(response["id"], response["status"], details.get("reason"), error, latency)
+    return events.AnswerDone(text_of(response, "id"), response["status"], details.get("reason"), error, measured)
 
 
 def _event(kind: str, **fields: Any) -> str:

@@ -18,9 +18,10 @@ import json
 import os
 import sys
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from omni_server.commands import place_for
 
 DEFAULT_PAGE = "omni-compare.html"
 NOT_REACHED = 3  # exit status
@@ -67,7 +68,7 @@ async def _compare(args: argparse.Namespace) -> int:
 
     plan = _plan(args)
     for name in filter(None, (args.json, args.html)):  # said before minutes of talking, not behind them
-        _place(name)
+        place_for(name)
     questions = read(args.questions or [BUNDLED])
     modes = _modes(args)
     async with AsyncExitStack() as stack:
@@ -84,9 +85,10 @@ async def _compare(args: argparse.Namespace) -> int:
             **known, "rows": [row.as_json() for row in found], "turns": [turn.as_json() for turn in measured.turns]
         }  # fmt: skip
         text = json.dumps(written, ensure_ascii=False, indent=1, allow_nan=False)
-        _place(args.json).write_text(text + "\n", encoding="utf-8")
-    _place(args.html).write_text(page(measured, found, known, len(questions)), encoding="utf-8")
-    print(f"\n{args.html} has the figures and every turn", file=sys.stderr)
+        place_for(args.json).write_text(text + "\n", encoding="utf-8")
+    if args.html:
+        place_for(args.html).write_text(page(measured, found, known, len(questions)), encoding="utf-8")
+        print(f"\n{args.html} has the figures and every turn", file=sys.stderr)
     return NOT_REACHED if any(row.holds is False for row in found) else 0
 
 
@@ -116,6 +118,10 @@ def _modes(args: argparse.Namespace) -> list[str]:
     for mode in modes:
         if mode not in MODES:
             raise ValueError(f"--modes {args.modes}: there is no {mode!r}; there are {', '.join(MODES)}")
+    for named, flag in ((modes, "--modes"), (args.against, "--against")):
+        twice = next((one for one in named if named.count(one) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{flag} names {twice} twice: each is compared with the others")
     if not 1 <= len(modes) + len(args.against) <= 4:
         raise ValueError(f"{len(modes) + len(args.against)} contestants: name 1 to 4 with --modes and --against")
     return modes
@@ -152,12 +158,3 @@ async def _contestants(
         )
         about[name] = f"turns by {wishes('').turns}, at {url}"
     return found, about
-
-
-def _place(name: str) -> Path:
-    """Where something is going to be written; raises OSError where it cannot be."""
-    path = Path(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise PermissionError(f"{name} cannot be written: name another file")
-    return path

@@ -7,6 +7,8 @@ which needs the [scores] extra (espeak-ng and what measures a voice), and flite 
 import argparse
 from pathlib import Path
 
+from omni_server.commands import place_for
+
 VOICED = 60  # texts that are read out, and sentences that go through the codec, at most
 
 
@@ -34,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ask, mark, print; the exit code is 0 whatever the marks are."""
+    for file in filter(None, (args.plot, args.card)):  # said before minutes of questions, not behind them
+        place_for(file)
     from omni import nano
     from omni.bundle import Bundle
     from omni.nano.codec.codec import NanoCodec
@@ -52,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"{folder} is a bundle, which has its codec in it: --codec goes with a training's folder")
     codec = NanoCodec.load(args.codec) if args.codec else None
     bundle = bundle_of(folder, codec) if training else Bundle.load(folder)
-    if bundle.speaks:  # said before minutes of questions, not behind them
+    if bundle.speaks:
         for package in ("pocketsphinx", "pystoi", "pesq"):
             need(package, extra="scores", use="examining nano's voice")
     marks = mark(bundle, args.split, args.count)

@@ -10,6 +10,7 @@ examples:
 import argparse
 import asyncio
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             _show(session, fresh, then, again=bool(args.url))
         if args.wav:
-            _write(session, Path(args.wav))
+            print(f"  {_write(session, Path(args.wav))}", file=sys.stderr if args.json else sys.stdout)
     if args.json:
         print(json.dumps(report, ensure_ascii=False, indent=1))
     return 0 if same else 1
@@ -74,7 +75,7 @@ def _took(one: Any) -> str:
     return "" if one.total_ms is None else f"  [{one.total_ms:.0f} ms at the server]"
 
 
-def _write(session: Any, folder: Path) -> None:
+def _write(session: Any, folder: Path) -> str:
     import numpy as np
     import soundfile
 
@@ -82,12 +83,14 @@ def _write(session: Any, folder: Path) -> None:
 
     rate = max(session.user.rate, session.assistant.rate)
     if not rate:
-        print(f"  {session.path.name} has no sound")
-        return
+        return f"{session.path.name} has no sound"
     sides = [resample(side.mixed(), side.rate or rate, rate) for side in (session.user, session.assistant)]
     length = max(map(len, sides))
     stereo = np.stack([np.pad(side, (0, length - len(side))) for side in sides], axis=1)  # [samples, 2]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{session.path.stem}.wav"
-    soundfile.write(path, stereo, rate)
-    print(f"  {path}")
+    try:
+        soundfile.write(path, stereo, rate)
+    except RuntimeError as wrong:
+        raise ValueError(f"{wrong} Name a folder that can be written with --wav") from None
+    return str(path)

@@ -16,6 +16,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+from omni_server.commands import place_for
+
 DEFAULT_OUT = "answer.wav"
 
 
@@ -58,7 +60,7 @@ async def _talk(args: argparse.Namespace) -> int:
     from omni_server.client.recording import Recording
     from omni_server.client.wishes import Wishes
 
-    # What is wrong with the files is said before a server is started for them.
+    # What is wrong with the files is said before a server is started for them, or anything asked.
     recordings = [Recording.of(name) for name in args.recordings]
     for name in args.image:
         data_url(name)
@@ -66,6 +68,8 @@ async def _talk(args: argparse.Namespace) -> int:
         from omni_server.client.microphone import devices
 
         devices()
+    else:
+        _place(args.out)
     native = args.mode == "native" or (args.mode is None and args.url is None)
     if args.turns == "meaning" or (args.turns is None and native):
         wishes = Wishes(instructions=args.instructions, turns="meaning", eagerness="high")
@@ -181,6 +185,14 @@ async def _follow(talk: Any, played: Callable[[object], None]) -> None:
     raise ConnectionError("the server ended the conversation: connect again")
 
 
+def _place(name: str) -> Path:
+    import soundfile
+
+    if Path(name).suffix[1:].upper() not in soundfile.available_formats():
+        raise ValueError(f"--out {name}: no sound is written in that format: let it end with .wav, .flac or .ogg")
+    return place_for(name)
+
+
 def _save(name: str, answers: list[Any]) -> None:
     import numpy as np
     import soundfile
@@ -189,11 +201,10 @@ def _save(name: str, answers: list[Any]) -> None:
     if not spoken:
         print("no answer had a sound", file=sys.stderr)
         return
-    path = Path(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = _place(name)
     sound = np.concatenate([answer.samples for answer in spoken])
     try:
         soundfile.write(path, sound, spoken[0].rate)
     except (TypeError, ValueError, RuntimeError) as wrong:
-        raise ValueError(f"--out {name}: {wrong}: let it end with .wav, .flac or .ogg") from None
+        raise ValueError(f"--out {name}: {wrong}: name another .wav, .flac or .ogg file") from None
     print(f"{path}: {len(sound) / spoken[0].rate:.1f} s", file=sys.stderr)

@@ -12,10 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from omni_server.client.opening import connect
-from omni_server.client.own_server import own_server
 from omni_server.client.recording import Recording, Wave
-from omni_server.client.refusals import Refusal
 from omni_server.compare.machine import processor
 from omni_server.compare.questions import BUNDLED
 from omni_tokenizers.optional import remedy
@@ -60,9 +57,13 @@ def look() -> list[Check]:
 
 async def self_test(url: str | None, key: str | None) -> list[Check]:
     """Start a server, speak to it, and hear what comes back."""
-    recording = Recording.of(BUNDLED / SPOKEN)
     found: list[Check] = []
     try:
+        # They need the package websockets, and where that is missing `look` has to say so first.
+        from omni_server.client.opening import connect
+        from omni_server.client.own_server import own_server
+
+        recording = Recording.of(BUNDLED / SPOKEN)
         async with AsyncExitStack() as stack:
             begin = time.perf_counter()
             if url is None:
@@ -82,7 +83,7 @@ async def self_test(url: str | None, key: str | None) -> list[Check]:
             else:
                 found.append(_answered(answer.samples, heard, answer.ear.underruns))
             found.append(_timing(talk.mouth.late_between()))
-    except (Refusal, OSError, ValueError, ImportError) as refused:
+    except (OSError, ValueError, ImportError) as refused:
         found.append(Check("a conversation", "bad", str(refused), "Mend this first, then call omni doctor again."))
     return found
 

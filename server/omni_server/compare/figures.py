@@ -96,7 +96,8 @@ def stacked(stages: Mapping[str, Sequence[Stage]]) -> str:
     order = in_order(stage.name for found in stages.values() for stage in found)
     totals = {name: sum(stage.ms for stage in found) for name, found in stages.items()}
     high = TOP + (BAR + GAP) * len(stages)
-    x = Scale(max([*totals.values(), 1.0]) * 1.12, LEFT + 16, WIDTH - RIGHT)
+    drawn_to = [sum(max(0.0, stage.ms) for stage in found) for found in stages.values()]
+    x = Scale(max([*drawn_to, 1.0]) * 1.12, LEFT + 16, WIDTH - RIGHT)
     drawn = [_ticks(x, high)]
     for number, (name, found) in enumerate(stages.items()):
         top, at = TOP + number * (BAR + GAP) + 8, 0.0

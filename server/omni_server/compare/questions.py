@@ -7,6 +7,7 @@ Only `file` is needed: without `right` nobody judges the answer, without `speech
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -64,7 +65,18 @@ def read(paths: Sequence[str | Path]) -> list[Question]:
     for question in found:
         if question.recording.speech is None:
             raise ValueError(f"{question.name} is silent: nobody could say when its speech ends")
-    return [replace(question, recording=_trimmed(question.recording)) for question in found]
+    return [replace(question, recording=_trimmed(question.recording)) for question in _told_apart(found)]
+
+
+def _told_apart(found: Sequence[Question]) -> list[Question]:
+    """Reports and pairs go by name: a question that is there again, in another voice perhaps, gets a number."""
+    times = Counter[str]()
+    apart = []
+    for question in found:
+        times[question.name] += 1
+        number = times[question.name]
+        apart.append(question if number == 1 else replace(question, ask=f"{question.name} ({number})"))
+    return apart
 
 
 def _single(path: Path) -> Question:
@@ -90,6 +102,8 @@ def _listed(path: Path) -> list[Question]:
             speech = said.get("speech")
             recording = Recording.of(path / said["file"], speech=None if speech is None else (speech[0], speech[1]))
             right = said.get("right", [])
+            if isinstance(right, str):
+                raise TypeError(f"right is {right!r}, and not a list")
             found.append(Question(recording, str(said.get("ask", "")), tuple(map(str, right))))
         except (KeyError, IndexError, TypeError, AttributeError, json.JSONDecodeError) as wrong:
             raise ValueError(f'{at} is no question ({wrong}): write {{"file": …, "ask": …, "right": […]}}') from None

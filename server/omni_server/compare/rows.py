@@ -13,7 +13,7 @@ from omni_server.compare.statistics import (
     percentile,
     share,
 )
-from omni_server.compare.turn import Measured
+from omni_server.compare.turn import NEVER_STOPPED, Measured
 
 NATIVE, PIPELINE = "native", "pipeline"  # contestants of these names have bars
 P50_MS, P95_MS, STOP_MS = 200.0, 320.0, 200.0
@@ -166,9 +166,10 @@ def _stop(measured: Measured, name: str) -> list[Row]:
     if not tried:
         return []
     values = [turn.stop_ms for turn in tried if turn.stop_ms is not None]
+    never = sum(turn.error is not None or NEVER_STOPPED in turn.excluded for turn in tried)
     return [
         _below(f"{name} barge-in stop p50", values, 50, None),
-        _below(f"{name} barge-in stop p95", values, 95, STOP_MS),
+        _below(f"{name} barge-in stop p95", values, 95, STOP_MS, never),
     ]
 
 

@@ -6,11 +6,11 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from random import Random
 
-from omni_server.client.answer import Answer
+from omni_server.client.answer import Answer, Utterance
 from omni_server.client.refusals import Refusal, ServerFull
 from omni_server.client.talk import Talk
 from omni_server.compare.questions import Question
-from omni_server.compare.turn import Measured, Turn, turn_of
+from omni_server.compare.turn import NEVER_STOPPED, Measured, Turn, turn_of
 
 INTERRUPT_AFTER = 0.15  # s that an answer is heard before it is interrupted
 BREATH = 0.2  # s between an answer that was heard out and the next question
@@ -114,11 +114,12 @@ class Run:
                         await answering
                         return Turn(**{**vars(nothing), "excluded": ("interrupted", "ended before")})
                     await talk.clock.sleep(INTERRUPT_AFTER)
-                    await talk.send_audio(question.recording)
-                    stop = (await answering).ear.stop_ms
+                    said = await talk.send_audio(question.recording)
+                    answer = await answering
                 finally:
                     answering.cancel()
-                why = ("interrupted",) if stop is not None else ("interrupted", "ended before")
+                stop = answer.ear.stop_ms
+                why = ("interrupted",) if stop is not None else ("interrupted", _unstopped(answer, said))
                 return Turn(**{**vars(nothing), "stop_ms": stop, "excluded": why})
         except Refusal as refused:
             return Turn(**{**vars(nothing), "error": str(refused)})
@@ -148,6 +149,13 @@ def _why(refused: Refusal) -> tuple[str, ...]:
     return ("full",) if isinstance(refused, ServerFull) else ("failed",)
 
 
+def _unstopped(answer: Answer, said: Utterance) -> str:
+    """Why an answer was not stopped: it had ended, or it was heard until all of the interrupting speech was said."""
+    last = max((one.ends for one in answer.spoken if one.stopped_at is None), default=None)
+    talked_on = last is not None and said.speech_ends is not None and last > said.speech_ends
+    return NEVER_STOPPED if talked_on else "ended before"
+
+
 async def _audible(talk: Talk, answering: "asyncio.Future[Answer]") -> bool:
     """Wait until an answer is heard; False when it ended without a sound."""
     while not answering.done():
@@ -166,9 +174,9 @@ def line(turn: Turn) -> str:
     if turn.error is not None:
         return said + turn.error
     if "interrupted" in turn.excluded:
-        return said + (
-            "ended before it was interrupted" if turn.stop_ms is None else f"silent after {turn.stop_ms:.0f} ms"
-        )
+        if turn.stop_ms is not None:
+            return said + f"silent after {turn.stop_ms:.0f} ms"
+        return said + (NEVER_STOPPED if NEVER_STOPPED in turn.excluded else "ended before it was interrupted")
     time = "no sound" if turn.voice_to_voice_ms is None else f"{turn.voice_to_voice_ms:6.0f} ms"
     verdict = {True: "right", False: "wrong", None: ""}[turn.right]
     why = f"  not counted: {', '.join(turn.excluded)}" if turn.excluded else ""

@@ -12,6 +12,7 @@ LATE = 0.03  # s: where the end of speech left later than this, the machine was 
 # s around the end of speech in which it matters when sound left. Behind it the contestant is at work, and if that keeps
 # the measuring process waiting, it kept the user waiting as well.
 BEFORE, BEHIND = 0.1, 0.02
+NEVER_STOPPED = "talked on"  # of an answer that was interrupted, and heard for as long as the user spoke
 
 
 @dataclass(frozen=True)

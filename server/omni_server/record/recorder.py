@@ -1,8 +1,9 @@
 """`--record DIR`: every session as it went over the wire, one file each, so that it can be played again.
 
 DIR/20261121-043000-sess_….jsonl begins with a line about the session; then each message is a line:
-{"t": seconds, "from": "client" or "server", "text": …} or {…, "bytes": base64}. Writing happens in a thread; when the
-disk is slower than the sessions, or full, what is not written is counted in the last line, and no session waits.
+{"t": seconds, "from": "client" or "server", "text": …} or {…, "bytes": base64}. Writing happens in a thread, line by
+line; when the disk is slower than the sessions, or full, what is not written is counted in the last line, and no
+session waits.
 """
 
 import asyncio
@@ -73,7 +74,7 @@ class Recording:
                 self._file = None
             return
         if self._file is None:
-            self._file = self.path.open("a", encoding="utf-8", errors="replace")
+            self._file = self.path.open("a", encoding="utf-8", errors="replace", buffering=1)
         self._file.write(line + "\n")
 
 
@@ -127,9 +128,11 @@ class Recorder:
 
 
 def replay(path: str | Path) -> Iterator[tuple[float, str, Message]]:
-    """The messages of a recording: when, from whom, and what."""
+    """The messages of a recording: when, from whom, and what. A last line that is still being written is left out."""
     with Path(path).open(encoding="utf-8") as file:
         for line in file:
+            if not line.endswith("\n"):
+                return
             said: dict[str, Any] = json.loads(line)
             if "from" in said:
                 message = said["text"] if "text" in said else base64.b64decode(said["bytes"])

@@ -148,6 +148,7 @@ export function setUp(place, key) {
   });
 
   async function took(files) {
+    if (files.length === 0) return;
     try {
       state.image = await ofFile(files[0]);
       ask();
@@ -164,7 +165,10 @@ export function setUp(place, key) {
   layer.addEventListener("change", ask);
   head.addEventListener("change", ask);
   add.addEventListener("click", () => file.click());
-  file.addEventListener("change", () => took([...file.files]));
+  file.addEventListener("change", async () => {
+    await took([...file.files]);
+    file.value = ""; // the same file may be chosen again
+  });
   ask();
   return { took };
 }

@@ -121,6 +121,7 @@ export class Link {
 
   retry() {
     if (this.over || this.ready || this.lostAt === null) return;
+    if (this.socket.readyState <= WebSocket.OPEN) return; // on its way: a second one would take the session from it
     clearTimeout(this.timer);
     this.dial(`?resume=${encodeURIComponent(this.token)}&received=${this.received}`);
   }

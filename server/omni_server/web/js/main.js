@@ -77,13 +77,16 @@ const settings = new Settings((_now, keyChanged) => {
 const talk = new Talk({ settings, log, meter, show });
 
 async function took(files) {
-  for (const file of files) {
-    try {
-      await shown(await ofFile(file));
-    } catch (error) {
-      if (!(error instanceof NoPicture)) throw error;
-      show.notice(error.message);
-    }
+  for (const file of files) await added(() => ofFile(file));
+}
+
+/** Show a picture, or say why it cannot be taken. */
+async function added(picture) {
+  try {
+    await shown(await picture());
+  } catch (error) {
+    if (!(error instanceof NoPicture)) throw error;
+    show.notice(error.message);
   }
 }
 
@@ -135,7 +138,7 @@ document.addEventListener("keydown", (event) => {
 });
 window.addEventListener("pagehide", () => talk.leave("Left"));
 
-setUpCamera(shown);
+setUpCamera((address) => added(() => address));
 const views = setUpViews(() => settings.key);
 onDropped(byId("drop"), (files) => views.took(files) || took(files));
 

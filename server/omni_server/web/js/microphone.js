@@ -22,6 +22,7 @@ export class Microphone {
     this.stream = null;
     this.nodes = [];
     this.rate = null; // Hz
+    this.starting = null; // what whoever starts it meanwhile waits for as well
   }
 
   get on() {
@@ -31,6 +32,13 @@ export class Microphone {
   /** Begin to listen; throws `NoMicrophone` with what to do. */
   async start() {
     if (this.on) return;
+    this.starting ??= this.open().finally(() => {
+      this.starting = null;
+    });
+    await this.starting;
+  }
+
+  async open() {
     if (!navigator.mediaDevices?.getUserMedia) throw new NoMicrophone(REFUSED.SecurityError);
     let stream;
     try {
@@ -53,7 +61,10 @@ export class Microphone {
   }
 
   stop() {
-    for (const node of this.nodes) node.disconnect();
+    for (const node of this.nodes) {
+      node.disconnect();
+      node.port?.postMessage("stop");
+    }
     for (const track of this.stream?.getTracks() ?? []) track.stop();
     this.stream = null;
     this.nodes = [];

@@ -93,7 +93,10 @@ export function setUp(place, key) {
   });
   budget.addEventListener("input", ask);
   add.addEventListener("click", () => file.click());
-  file.addEventListener("change", () => took([...file.files]));
+  file.addEventListener("change", async () => {
+    await took([...file.files]);
+    file.value = ""; // the same file may be chosen again
+  });
   clear.addEventListener("click", () => {
     Object.assign(state, { image: null, sound: null });
     ask();

@@ -26,7 +26,10 @@ export class Wire {
       url: (query) => socket.href + query + (model ? `&model=${encodeURIComponent(model)}` : ""),
       protocols,
       heard: (data) => this.heard(data),
-      changed,
+      changed: (state, about) => {
+        if (this.link.over) clearInterval(this.pinging);
+        changed(state, about);
+      },
     });
   }
 

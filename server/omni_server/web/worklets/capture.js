@@ -7,9 +7,14 @@ class Capture extends AudioWorkletProcessor {
     super();
     this.piece = new Float32Array(Math.round((sampleRate * PIECE_MS) / 1000));
     this.filled = 0;
+    this.stopped = false;
+    this.port.onmessage = () => {
+      this.stopped = true;
+    };
   }
 
   process(inputs) {
+    if (this.stopped) return false; // else the browser goes on calling for as long as the page is open
     const channels = inputs[0];
     if (channels.length === 0) return true; // the microphone is not connected yet
     for (let i = 0; i < channels[0].length; i += 1) {

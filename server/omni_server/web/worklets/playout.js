@@ -13,6 +13,7 @@ class Playout extends AudioWorkletProcessor {
   constructor() {
     super();
     this.target = LEAST_MS; // ms
+    this.before = LEAST_MS; // ms, the target before it ran dry
     this.underruns = 0;
     this.calmSince = 0;
     this.gain = 1;
@@ -40,6 +41,11 @@ class Playout extends AudioWorkletProcessor {
       this.waiting += said.samples.length;
     } else if (said.kind === "end") {
       this.ended.add(said.item);
+      if (!this.running && this.item === said.item && this.waiting === 0) {
+        this.underruns -= 1; // it was not dry in the middle, but over: only nobody had said so yet
+        this.target = this.before;
+        this.finish();
+      }
     } else if (said.kind === "duck") {
       this.wanted = said.on ? DUCKED : 1;
     } else if (said.kind === "stop") {
@@ -75,6 +81,7 @@ class Playout extends AudioWorkletProcessor {
 
   next(item) {
     if (this.item === item) return;
+    if (this.item !== null) this.finish();
     this.item = item;
     this.played = 0;
     this.port.postMessage({ kind: "audible", item, at: currentTime });
@@ -107,13 +114,18 @@ class Playout extends AudioWorkletProcessor {
   dry() {
     this.running = false;
     if (this.ended.has(this.item)) {
-      this.report("finished");
-      this.ended.delete(this.item);
-      this.item = null;
+      this.finish();
       return;
     }
     this.underruns += 1;
+    this.before = this.target;
     this.target = Math.min(MOST_MS, this.target + STEP_MS);
+  }
+
+  finish() {
+    this.report("finished");
+    this.ended.delete(this.item);
+    this.item = null;
   }
 
   report(kind) {
