@@ -67,6 +67,7 @@ def test_talk_shows_a_picture_and_says_when_the_engine_is_blind(tmp_path: Path, 
     [
         ([], "nothing to ask"),
         (["missing.wav"], "missing.wav"),
+        (["--text", "hi", "--llm", "nano"], "--llm: only a pipeline"),
         (["--text", "hi", "--mic"], "exclude each other"),
         (["--text", "hi", "--image", "missing.png"], "missing.png"),
         (["--text", "hi", "--out", "answer.txt", "--url", "http://127.0.0.1:1"], "answer.txt"),
@@ -134,6 +135,7 @@ def test_compare_of_two_servers_writes_table_json_and_page(recording: str, tmp_p
         (["--rounds", "0"], "--rounds"),
         (["--modes", "native,native"], "native twice"),
         (["--against", "a:1", "--against", "a:1"], "a:1 twice"),
+        (["--modes", "native", "--stt", "nano", "--tts", "nano"], "--stt, --tts: only a pipeline"),
     ],
 )
 def test_a_comparison_that_cannot_run_says_why_at_once(words: list[str], says: str, capsys: Captured) -> None:

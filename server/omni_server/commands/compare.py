@@ -21,7 +21,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
-from omni_server.commands import place_for
+from omni_server.commands import check_stages, place_for
 
 DEFAULT_PAGE = "omni-compare.html"
 NOT_REACHED = 3  # exit status
@@ -71,6 +71,7 @@ async def _compare(args: argparse.Namespace) -> int:
         place_for(name)
     questions = read(args.questions or [BUNDLED])
     modes = _modes(args)
+    check_stages(args, pipeline="pipeline" in modes)
     async with AsyncExitStack() as stack:
         contestants, about = await _contestants(args, modes, max((1, *plan.users)), stack)
         for contestant in contestants:  # who cannot be reached says so now

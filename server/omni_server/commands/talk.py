@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from omni_server.commands import place_for
+from omni_server.commands import check_stages, place_for
 
 DEFAULT_OUT = "answer.wav"
 
@@ -60,6 +60,7 @@ async def _talk(args: argparse.Namespace) -> int:
     from omni_server.client.recording import Recording
     from omni_server.client.wishes import Wishes
 
+    check_stages(args, pipeline=args.url is None and args.mode == "pipeline")
     # What is wrong with the files is said before a server is started for them, or anything asked.
     recordings = [Recording.of(name) for name in args.recordings]
     for name in args.image:
