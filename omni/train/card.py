@@ -23,8 +23,9 @@ one synthetic voice of its codec, and marks where a turn ends.
 
 ## Limits, first of all
 
-- It learned from synthetic voices (espeak-ng, and recorded ones of flite) and a closed world of some hundred words.
-  It does not understand people, other languages or other topics, and an answer that sounds sure may be wrong.
+- It learned from synthetic voices (espeak-ng, and recorded ones of flite and festival) and a closed world of some
+  hundred words. It does not understand people, other languages or other topics, and an answer that sounds sure may
+  be wrong.
 - {state}
 - Choices were made on losses and on a development split with voices of its own. Where a test result did lead to one,
   the history below says so.
@@ -47,7 +48,7 @@ By skill, what was answered rightly:
 ## Recipe
 
 Dialogues are drawn from templates of fifteen skills, spoken by espeak-ng (variants by five accents, rate, pitch and
-range at random) and by recorded voices of flite, in rooms and over narrow lines; noise, other voices,
+range at random) and by recorded voices of flite and festival, in rooms and over narrow lines; noise, other voices,
 another microphone, tempo and vocal tract are added in the log-Mel domain at every step. One mixture of transcription,
 answers in text to speech, text and pictures, answers in speech, reading out, calls of tools, silence, exercises that
 go beyond what is asked, typed and spoken, and the turn's end after every token of sound. Before that, and beside it,
