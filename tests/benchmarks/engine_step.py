@@ -54,17 +54,18 @@ class Lanes:
 
     def begin(self, sessions: int) -> list[Lane]:
         """So many lanes that have read their prompts."""
-        engine = self.engine
+        engine, b = self.engine, bundle()
         lanes = []
-        for slot in range(sessions):
-            if taken := engine.slots.lanes[slot]:
-                engine.slots.release(taken)
-            lane = engine.slots.give(slot, Nobody())
-            lane.tape.put(engine.embedding.ids(self.prompts[slot]))
-            b = bundle()
-            lane.reply = Reply(None, "answer", b.special, b.text.decoder(), Sampler(GREEDY), 10**6, calls="no", start=0)
-            engine.tick.step([(lane, PROMPT)])
-            lanes.append(lane)
+        with torch.inference_mode():
+            for slot in range(sessions):
+                if taken := engine.slots.lanes[slot]:
+                    engine.slots.release(taken)
+                lane = engine.slots.give(slot, Nobody())
+                lane.tape.put(engine.embedding.ids(self.prompts[slot]))
+                said = b.text.decoder(), Sampler(GREEDY)
+                lane.reply = Reply(None, "answer", b.special, *said, 10**6, calls="no", start=0)
+                engine.tick.step([(lane, PROMPT)])
+                lanes.append(lane)
         return lanes
 
     def answer(self) -> list[int]:
@@ -76,12 +77,11 @@ class Lanes:
             assert lane.reply is not None
             return lane.reply.ids
 
-    def steps(self, sessions: int, count: int = SAID - 1) -> list[float]:
-        """The times of steps of so many lanes, ms."""
+    def steps(self, lanes: list[Lane]) -> list[float]:
+        """The times of the steps of these, ms."""
         took = []
         with torch.inference_mode():
-            lanes = self.begin(sessions)
-            for _ in range(count):
+            for _ in range(SAID - 1):
                 begin = time.perf_counter()
                 self.engine.tick.step([(lane, 1) for lane in lanes])
                 took.append((time.perf_counter() - begin) * 1e3)
@@ -116,7 +116,8 @@ def rows(quick: bool) -> Iterable[Row]:
     )  # fmt: skip
     yield max(found, key=lambda row: -row.ratio)  # beside the faster of the peers
     torch.set_num_threads(for_many)
-    pairs = [(median(lanes.steps(16)), median(lanes.steps(1))) for _ in range(3 if quick else 15)]
+    rounds = range(3 if quick else 15)
+    pairs = [(median(lanes.steps(lanes.begin(16))), median(lanes.steps(lanes.begin(1)))) for _ in rounds]
     ours, one = median(a for a, _ in pairs), median(b for _, b in pairs)
     ratio = median(2.5 * b / a for a, b in pairs)
     yield Row("a step of 16 sessions", ours, 2.5 * one, "2.5 × a step of one", "ms", ratio, 1.0, ratio >= 1, len(pairs))
@@ -152,20 +153,14 @@ def overhead(quick: bool) -> Iterable[Row]:
     engine = lanes.engine
     torch.set_num_threads(1)
     for sessions in (1, 16):
-        model, around = [], []
+        shares = []
         for _ in range(3 if quick else 15):
+            begun = lanes.begin(sessions)
             with clocked((engine.stepper, "step"), (engine.tick, "scores"), (engine.embedding, "ids")) as spent:
-                whole = sum(lanes.steps(sessions)) / 1e3
-                model.append(spent[0])
-            around.append(whole)
-        # The prompts' reading is in the model's time alone; it is taken out by measuring it.
-        with clocked((engine.stepper, "step"), (engine.tick, "scores"), (engine.embedding, "ids")) as spent:
-            with torch.inference_mode():
-                lanes.begin(sessions)
-            reading = spent[0]
-        model = [m - reading for m in model]
-        ours = median((w - m) / m for w, m in zip(around, model, strict=True))
+                whole = sum(lanes.steps(begun)) / 1e3
+            shares.append((whole - spent[0]) / spent[0])
+        ours = median(shares)
         yield Row(
             f"time of a tick outside the model, {sessions} sessions", 100 * ours, 15.0, "of the model's time", "%",
-            15 / (100 * ours), 1.0, ours <= 0.15, len(model),
+            15 / (100 * ours), 1.0, ours <= 0.15, len(shares),
         )  # fmt: skip
