@@ -51,7 +51,8 @@ async def test_an_address_that_is_none_is_refused(url: str) -> None:
             pass
 
 
-async def test_somebody_who_speaks_no_websocket_is_named() -> None:
+@pytest.mark.parametrize(("mode", "says"), [(None, "speaks no websocket"), ("native", "speaks no HTTP")])
+async def test_somebody_who_speaks_another_protocol_is_named(mode: str | None, says: str) -> None:
     async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"SSH-2.0-OpenSSH_9.6\r\n")
         writer.close()
@@ -59,8 +60,8 @@ async def test_somebody_who_speaks_no_websocket_is_named() -> None:
     server = await asyncio.start_server(other, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        with pytest.raises(NoServer, match="speaks no websocket"):
-            async with connect(f"http://127.0.0.1:{port}"):
+        with pytest.raises(NoServer, match=says):
+            async with connect(f"http://127.0.0.1:{port}", mode=mode):
                 pass
 
 
@@ -294,19 +295,6 @@ async def test_whoever_stops_waiting_while_they_speak_leaves_no_task_behind() ->
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(talk.send_audio(np.full(80_000, 0.1, np.float32), 16_000), 0.2)
         await until(lambda: not {one for one in asyncio.all_tasks() - before if "said" in repr(one.get_coro())})
-
-
-async def test_a_mode_is_not_asked_of_somebody_who_speaks_no_http() -> None:
-    async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"SSH-2.0-OpenSSH_9.6\r\n")
-        writer.close()
-
-    server = await asyncio.start_server(other, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        with pytest.raises(NoServer, match="speaks no HTTP"):
-            async with connect(f"http://127.0.0.1:{port}", mode="native"):
-                pass
 
 
 @pytest.mark.parametrize("key", ["geheim-schlüssel", "two words", "line\nbreak"])
