@@ -235,9 +235,10 @@ class BookEmbedder(nn.Module):
     def forward(self, runs: list[Run], states: list[State], _table: Tensor) -> Embedded:
         """Spans of `codes` [tokens, books]."""
         codes = [array_of(run, "codes") for run in runs]
+        sizes = torch.tensor(self.sizes, device=codes[0].device)
         for run, code in zip(runs, codes, strict=True):
             check_width(run, code.shape[1], len(self.sizes), "codes a token")
-            if bool(((code < 0) | (code >= torch.tensor(self.sizes, device=code.device))).any()):
+            if bool(((code < 0) | (code >= sizes)).any()):
                 raise ValueError(
                     f"{run.span.modality} has codes from {int(code.min())} to {int(code.max())} and the books of this "
                     f"model have {', '.join(map(str, self.sizes))} entries: encode it with the codec of the model"
