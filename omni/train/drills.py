@@ -35,6 +35,7 @@ CITY_OF = ("The capital of {} is which city?", "Which is the capital city of {}?
 COUNTRY_OF = ("Which country is {} the capital of?", "Name the country with the capital {}.",
               "The city {} is the capital of what?", "In which country is {} the capital?")  # fmt: skip
 SIGNS = tuple(word.upper() for word in WORDS if len(word) <= 5)
+READ = tuple(dict.fromkeys([*WORDS, *(sign.lower() for sign in skills.SIGNS if sign.isalpha())]))
 
 
 def letter(random: Random) -> Dialogue:
@@ -49,7 +50,7 @@ def letter(random: Random) -> Dialogue:
 
 def spelled(random: Random) -> Dialogue:
     """Which word these letters are."""
-    word = random.choice(WORDS)
+    word = random.choice(READ)
     form = random.choice(("Which word is {}?", "What do the letters {} spell?", "Read {}."))
     return Dialogue("spelled", (Turn(form.format(" ".join(word.upper())), sentence(word)),), f"letters {word}")
 
@@ -71,12 +72,35 @@ def opposite(random: Random) -> Dialogue:
 
 
 def letters(random: Random) -> Dialogue:
-    """The first or last letters of a word."""
-    word, count, which = random.choice([w for w in WORDS if len(w) >= 4]), random.randint(2, 3), random.choice(ENDS)
+    """The first or last letters of a word, never all of them."""
+    word, which = random.choice([w for w in WORDS if len(w) >= 4]), random.choice(ENDS)
+    count = random.randint(2, min(5, len(word) - 1))
     part = word[:count] if which == "first" else word[-count:]
     form = random.choice(("What are the {} {} letters of {}?", "Tell me the {} {} letters of {}."))
     ask = form.format(which, in_words(count), word)
     return Dialogue("letters", (Turn(ask, " ".join(part.upper()) + "."),), f"{which} {count} letters of {word}")
+
+
+def length(random: Random) -> Dialogue:
+    """How many letters a word has."""
+    word = random.choice(WORDS)
+    form = random.choice(("How many letters does {} have?", "How long is the word {}?"))
+    return Dialogue("length", (Turn(form.format(word), sentence(in_words(len(word)))),), f"length of {word}")
+
+
+def backwards(random: Random) -> Dialogue:
+    """A word letter by letter, from its end."""
+    word = random.choice([w for w in WORDS if len(w) <= 7])
+    form = random.choice(("Spell {} backwards.", "How do you spell {} backwards?"))
+    return Dialogue("backwards", (Turn(form.format(word), " ".join(word[::-1].upper()) + "."),), f"backwards {word}")
+
+
+def swapped(random: Random, factor: int = 12) -> Dialogue:
+    """That factors may change places; what comes out is not said."""
+    a, b = random.randint(0, factor), random.randint(0, factor)
+    one, other = in_words(a), in_words(b)
+    ask = sentence(f"{one} times {other} is the same as {other} times what?")
+    return Dialogue("swapped", (Turn(ask, sentence(one)),), f"{a} times {b} swapped")
 
 
 def difference(random: Random, most: int = 20) -> Dialogue:
@@ -173,6 +197,8 @@ def _about(random: Random, scene: Scene, figure: Figure) -> tuple[str, str]:
 # How often each is drawn, relative to the others; some of them are skills as they are.
 TYPED: dict[Skill, float] = {
     arithmetic: 1.0, partial(arithmetic, most=40): 2.0, partial(arithmetic, most=99, factor=12): 5.0, line: 0.7,
+    partial(arithmetic, factor=12, operations=("times",)): 5.0, partial(arithmetic, operations=("minus",)): 2.0,
+    swapped: 1.5, length: 1.0, backwards: 1.5,
     difference: 1.5, partial(difference, most=99): 2.5, comparison: 2.0, partial(clock, latest=11): 2.0, hours: 3.0,
     counting: 0.7, partial(counting, first=40, longest=9): 0.7, repeat: 0.7, partial(repeat, longest=8): 1.0,
     spelling: 3.0, letter: 3.0, letters: 3.0, spelled: 1.5, skills.capital: 0.7, capital: 1.0,

@@ -30,7 +30,7 @@ class Shares:
 
     transcribe: float = 0.08
     typed: float = 0.06
-    drilled: float = 0.22  # a conversation of exercises
+    drilled: float = 0.32  # a conversation of exercises
     seen: float = 0.18  # one of exercises about pictures
     silence: float = 0.04  # nobody speaks: no answer
     read: float = 0.04  # a text is read out, where there are codes
@@ -39,7 +39,7 @@ class Shares:
     speak: float = 0.12  # of the answers whose sound is known, those that are spoken
     earlier: float = 0.4  # of conversations, those that had another before; of those again, and so on
     paused: float = 0.4  # of what is transcribed, sentences with a pause inside: the turn is not over there
-    recorded: float = 0.25  # of utterances that are transcribed or answered, those of recorded voices
+    recorded: float = 0.35  # of utterances that are transcribed or answered, those of recorded voices
     slips: float = 0.1  # of frames that were said, those remembered wrongly; and of single codes in them
 
 

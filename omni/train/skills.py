@@ -41,9 +41,11 @@ def sentence(text: str) -> str:
     return text[0].upper() + text[1:] + ("" if text[-1] in ".?!" else ".")
 
 
-def arithmetic(random: Random, most: int = 20, factor: int = 10) -> Dialogue:
+def arithmetic(
+    random: Random, most: int = 20, factor: int = 10, operations: tuple[str, ...] = ("plus", "minus", "times")
+) -> Dialogue:
     """Sums, differences and products of small numbers."""
-    operation = random.choice(("plus", "minus", "times"))
+    operation = random.choice(operations)
     if operation == "times":
         a, b = random.randint(0, factor), random.randint(0, factor)
         value = a * b

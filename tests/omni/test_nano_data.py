@@ -13,16 +13,19 @@ from omni.train.drills import (
     SEEN,
     SPOKEN,
     TYPED,
+    backwards,
     describe,
     described,
     difference,
     hours,
+    length,
     letter,
     letters,
     line,
     look,
     sign,
     spelled,
+    swapped,
 )
 from omni.train.pictures import PLACES, draw, lettered, random_scene
 from omni.train.skills import SIGNS, SKILLS, Skill, arithmetic, draw_dialogue, in_use
@@ -110,6 +113,14 @@ def test_drills_are_right() -> None:
         end, count, word = re.findall(r"the (\w+) (\w+) letters of (\w+)", some.turns[0].question)[0]
         part = word[: number(count)] if end == "first" else word[-number(count) :]
         assert some.turns[0].answer == " ".join(part.upper()) + "."
+        assert len(part) < len(word)
+        long = draw_dialogue(random, "train", length)
+        assert number(long.turns[0].answer) == len(long.key.split()[-1])
+        back = draw_dialogue(random, "train", backwards)
+        assert "".join(re.findall(r"\b[A-Z]\b", back.turns[0].answer)).lower()[::-1] == back.key.split()[-1]
+        same = draw_dialogue(random, "train", swapped)
+        one, other, again = re.findall(r"^(.+) times (.+) is the same as (.+) times what\?$", same.turns[0].question)[0]
+        assert (f"{one}.", other) == (same.turns[0].answer, again)
 
 
 def test_differences_and_hours_are_right_in_whatever_words() -> None:

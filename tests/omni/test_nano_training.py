@@ -72,7 +72,9 @@ def test_a_tiny_recipe_learns(tmp_path: Path, pool: Path, vocabulary: Text) -> N
     learns.run(40, tell=losses.append)
     first, last = (np.mean([m["text"] for m in some]) for some in (losses[:5], losses[-5:]))
     assert last < 0.65 * first
-    assert np.mean([m["turn"] for m in losses[-5:]]) < np.mean([m["turn"] for m in losses[:5]])
+    # A step of the smallest batch may have no sound.
+    began, ended = (np.mean([m["turn"] for m in some if "turn" in m]) for some in (losses[:8], losses[-8:]))
+    assert ended < began
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [10, 20, 30, 40]
 
