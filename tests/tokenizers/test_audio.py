@@ -139,6 +139,13 @@ def test_a_file_that_claims_days_is_refused_before_it_is_decoded():
         read_audio(data, max_seconds=2)
 
 
+def test_a_rate_beyond_all_use_makes_no_file_longer_than_the_limit_allows():
+    data = encoded(np.zeros(200_000, np.float32), 192_000, format="FLAC")
+    with pytest.raises(ValueError, match=r"200000 samples at 192000 Hz; the limit is 96000, as of 2 s at 48000 Hz"):
+        read_audio(data, max_seconds=2)
+    assert len(read_audio(data, max_seconds=5)[0]) == 200_000
+
+
 def test_a_header_that_a_pipe_left_open_is_read_to_its_end():
     data = bytearray(encoded(tone(), format="WAV", subtype="PCM_16"))
     data[4:8] = data[40:44] = struct.pack("<I", 0xFFFFFFFF)

@@ -152,6 +152,12 @@ def test_tensors_that_are_no_picture_are_refused_with_the_reason(tensor: torch.T
             patches.encode(tensor)
 
 
+def test_a_layout_that_is_none_is_no_other_one() -> None:
+    for image in (np.zeros((4, 4, 3), np.uint8), torch.zeros((3, 4, 4))):
+        with pytest.raises(ValueError, match="layout='CHW' is none of 'hwc', 'chw'"):
+            read_image(image, layout="CHW")  # type: ignore[arg-type]
+
+
 def test_types_that_cannot_be_read_are_refused_with_a_way_out() -> None:
     with pytest.raises(TypeError, match=r"pass source.read\(\)"):
         read_image(io.BytesIO(b""))  # type: ignore[arg-type]

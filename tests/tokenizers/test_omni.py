@@ -267,7 +267,7 @@ def test_a_bare_source_that_could_be_anything_is_refused_with_the_way_out(tmp_pa
         OMNI.encode({"text": "hello"})
     with pytest.raises(ValueError, match="no special token '<x>'"):
         OMNI.encode(Special("<x>"))
-    with pytest.raises(ValueError, match="code 9 at frame 1 is outside book 2"):
+    with pytest.raises(ValueError, match="code 9 at frame 1, book 2 is out of range"):
         OMNI.encode(Codes(np.array([[0, 0, 0], [0, 0, 9]])))
     with pytest.raises(ValueError, match=r"frames have the shape \(3, 7\), expected \[frames, 80\]"):
         OMNI.encode(Frames("audio", np.zeros((3, 7))))

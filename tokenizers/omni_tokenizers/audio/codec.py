@@ -78,11 +78,16 @@ def checked_codes(codes: Codes, book_sizes: tuple[int, ...]) -> CodeArray:
         raise ValueError(f"codes have shape {values.shape}; (frames, {books}) is needed, a row for each frame")
     if values.dtype.kind not in "iu":
         raise TypeError(f"codes are {values.dtype}; whole numbers are needed")
-    wrong = (values < 0) | (values >= np.array(book_sizes))
+    check_entries(values, book_sizes)
+    return values.astype(np.int32)
+
+
+def check_entries(codes: npt.NDArray[Any], book_sizes: tuple[int, ...]) -> None:
+    """Raise, naming the first, where a code of [frames, books] is no entry of its book."""
+    wrong = (codes < 0) | (codes >= np.array(book_sizes))
     if wrong.any():
         frame, book = (int(i) for i in np.argwhere(wrong)[0])
         raise ValueError(
-            f"code {values[frame, book]} at frame {frame}, book {book} is out of range: "
+            f"code {codes[frame, book]} at frame {frame}, book {book} is out of range: "
             f"that book has entries 0 to {book_sizes[book] - 1}"
         )
-    return values.astype(np.int32)

@@ -24,6 +24,7 @@ from omni_tokenizers.optional import need
 AudioSource: TypeAlias = "Samples | str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO"
 
 MAX_SECONDS = 4 * 3600  # of a file; a 100 KB FLAC of silence can claim days
+DENSE = 48_000  # Hz; at more than this the limit is as many samples as at this: memory holds samples, not seconds
 UNKNOWN_LENGTH = 2**63 - 1  # frames, libsndfile's way of saying that it does not know
 BLOCK = 1 << 18  # frames decoded at a time, so that only the mix is ever whole in memory
 # What libsndfile does not read and librosa may: offset and bytes that give the container away.
@@ -169,11 +170,16 @@ def read_with_soundfile(data: Path | BytesIO, name: str, max_seconds: float) -> 
 
 
 def check_seconds(says: str, frames: int, rate: float, name: str, max_seconds: float) -> None:
-    """Refuse a file that is longer than the limit."""
+    """Refuse a file that is longer than the limit, or has more samples than that many seconds at `DENSE`."""
     if frames > max_seconds * rate:
         raise ValueError(
             f"{name} {says} of audio; the limit is {max_seconds:.0f} s: "
             "pass max_seconds=… if it is meant to be that long, or read it in pieces"
+        )
+    if frames > max_seconds * DENSE:
+        raise ValueError(
+            f"{name} holds {frames} samples at {rate:.0f} Hz; the limit is {max_seconds * DENSE:.0f}, as of "
+            f"{max_seconds:.0f} s at {DENSE} Hz: pass a larger max_seconds=…, or read it in pieces"
         )
 
 

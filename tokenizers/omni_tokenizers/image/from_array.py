@@ -1,6 +1,6 @@
 """Pixels of a numpy array: any common number type, one to four channels."""
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,8 @@ BAND = 1 << 18  # pixels composited at a time
 
 def array_size(shape: tuple[int, ...], layout: Layout) -> tuple[int, int]:
     """Width and height of an array of this shape; the error names the shape and the way out."""
+    if layout not in get_args(Layout):
+        raise ValueError(f"layout={layout!r} is none of {', '.join(map(repr, get_args(Layout)))}")
     if len(shape) == 2:
         return shape[1], shape[0]
     if len(shape) == 3:

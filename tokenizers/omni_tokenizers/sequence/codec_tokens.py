@@ -42,6 +42,8 @@ class CodecTokens:
             raise TypeError(f"expected Codes(codes) or Codes(samples, rate), got {type(part).__name__}")
         if part.rate is not None or isinstance(part.source, (str, bytes)) or not hasattr(part.source, "shape"):
             return None
+        from omni_tokenizers.audio.codec import check_entries  # here: it brings what reads sound files
+
         codes = np.asarray(part.source)
         books = len(self.codec.book_sizes)
         if codes.ndim != 2 or codes.shape[1] != books or codes.dtype.kind not in "iu":
@@ -49,13 +51,7 @@ class CodecTokens:
                 f"codes have the shape {codes.shape} and type {codes.dtype}, expected whole numbers [frames, {books}]; "
                 "sound needs its rate: Codes(samples, rate=…)"
             )
-        over = (codes < 0) | (codes >= np.asarray(self.codec.book_sizes))
-        if over.any():
-            frame, book = (int(i) for i in np.argwhere(over)[0])
-            raise ValueError(
-                f"code {codes[frame, book]} at frame {frame} is outside book {book}, which has "
-                f"{self.codec.book_sizes[book]} entries"
-            )
+        check_entries(codes, tuple(self.codec.book_sizes))
         return codes
 
     def _encoded(self, codes: Array) -> Encoded:
