@@ -62,6 +62,10 @@ class Bundle:
     def save(self, folder: str | Path) -> None:
         """Write config.json, model.safetensors and tokenizer.json; a codec with `save` goes into `codec/`."""
         folder = Path(folder)
+        if self.codec is None and (folder / CODEC).exists():
+            raise ValueError(
+                f"{folder} holds the codec of another bundle, and this one has none: remove {folder / CODEC}"
+            )
         settings: dict[str, Any] = {}
         if "image" in self.tokens.modalities:
             settings["image"] = cast(Any, self.tokens.modalities["image"]).patches.settings()

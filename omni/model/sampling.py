@@ -51,4 +51,8 @@ def draw(scores: Tensor, how: Sampling, random: torch.Generator) -> Tensor:
         ordered, order = scores.softmax(1).sort(dim=1, descending=True)
         beyond = ordered.cumsum(1) - ordered >= how.top_p  # the likeliest always stays
         scores = scores.masked_fill(beyond.gather(1, order.argsort(1)), float("-inf"))
-    return torch.multinomial(scores.softmax(1), 1, generator=random)[:, 0]
+    chances = scores.softmax(1)
+    if chances.isnan().any():
+        row = int(chances.isnan().any(1).nonzero()[0])
+        raise ValueError(f"nothing can be drawn from row {row}: its scores hold NaN or +inf, or are all -inf")
+    return torch.multinomial(chances, 1, generator=random)[:, 0]

@@ -33,6 +33,13 @@ def test_a_saved_bundle_says_the_same_when_it_is_loaded(tmp_path: Path) -> None:
         assert torch.equal(loaded.model(conversation(loaded)).text, made.model(conversation(made)).text)
 
 
+def test_the_codec_of_another_bundle_is_not_taken_for_this_ones(tmp_path: Path) -> None:
+    (tmp_path / "codec").mkdir()
+    with pytest.raises(ValueError, match=r"the codec of another bundle.*remove .*codec"):
+        random_bundle(speaks=False).save(tmp_path)
+    assert [found.name for found in tmp_path.iterdir()] == ["codec"]
+
+
 def test_the_codecs_placeholder_is_there_before_there_is_a_codec() -> None:
     assert "codec" in random_bundle(speaks=False).tokens.placeholders
 

@@ -50,6 +50,12 @@ def test_ids_are_drawn_with_the_published_probabilities(how: Sampling) -> None:
     assert (draws / 3000 - probabilities).abs().max() < 0.04  # more than four standard deviations
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_scores_from_which_nothing_can_be_drawn_are_said_to_be_so(value: float) -> None:
+    with pytest.raises(ValueError, match="nothing can be drawn from row 0"):
+        Sampler(Sampling(temperature=1.0)).choose(torch.full((40,), value))
+
+
 def test_a_seed_gives_the_same_draws_and_another_seed_others() -> None:
     def draws(seed: int) -> list[int]:
         sampler = Sampler(Sampling(temperature=1.0, seed=seed))
