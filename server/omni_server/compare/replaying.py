@@ -23,28 +23,36 @@ from omni_server.record.recorder import replay
 PAUSE = 0.2  # s: a shorter gap is the network's, not the speaker's
 LISTENS = 20.0  # s that answers may take after the last message
 OURS = ("truncate", "played", "show", "forget", "ping")  # of omni.v1: name things that only that session had
-THEIRS = ("conversation.item.truncate", "conversation.item.retrieve", "conversation.item.delete", "response.cancel")
+THEIRS = ("conversation.item.truncate", "conversation.item.retrieve", "conversation.item.delete")
 Wave = NDArray[np.float32]
 
 
 @dataclass
 class Side:
-    """What one side said, in pieces of sound, each with the second at which it went over the wire."""
+    """What one side said, in pieces of sound, each with the second at which it went over the wire.
 
-    pieces: list[tuple[float, Wave]] = field(default_factory=list)
+    A piece that is None is where everything stopped that was still to be heard.
+    """
+
+    pieces: list[tuple[float, Wave | None]] = field(default_factory=list)
     rate: int = 0
 
     def mixed(self) -> Wave:
         """All of it on one line: a piece follows the one before it, unless there was a pause in between."""
-        at, placed = 0, []
+        end = 0  # samples
+        placed: list[tuple[int, Wave]] = []
         for second, wave in self.pieces:
             due = round(second * self.rate)
-            at = due if due - at > PAUSE * self.rate else at
-            placed.append((at, wave))
-            at += len(wave)
-        line = np.zeros(at, np.float32)
-        for start, wave in placed:
-            line[start : start + len(wave)] = wave
+            if wave is None:
+                placed = [(at, heard[: due - at]) for at, heard in placed if at < due]
+                end = min(end, due)
+                continue
+            end = due if due - end > PAUSE * self.rate else end
+            placed.append((end, wave))
+            end += len(wave)
+        line = np.zeros(end, np.float32)
+        for at, wave in placed:
+            line[at : at + len(wave)] = wave
         return line
 
 
@@ -109,9 +117,14 @@ def read(path: Path) -> Session:
             with suppress(BadMessage):
                 for event in wire.read(message):
                     note(session.answers, event, second)
-                    if isinstance(event, events.Sound):
-                        session.assistant.pieces.append((second, event.samples))
-                        session.assistant.rate = event.rate
+                    match event:
+                        case events.Sound():
+                            session.assistant.pieces.append((second, event.samples))
+                            session.assistant.rate = event.rate
+                        case events.SpeechStarted() | events.AnswerDone(status="cancelled"):
+                            session.assistant.pieces.append((second, None))
+                        case _:
+                            pass
         else:
             _hear(session.user, message, dialect, second)
     return session
@@ -164,9 +177,9 @@ async def again(session: Session, url: str, key: str | None) -> list[Told]:
     listening = asyncio.ensure_future(listen())
     try:
         for second, side, message in session.messages:
-            if side == "client" and _can_be_said_again(message):
+            if side == "client" and (repeated := said_again(message)) is not None:
                 await asyncio.sleep(max(0.0, begin + second - loop.time()))
-                await link.send(message)
+                await link.send(repeated)
         wanted = sum(one.status != "cancelled" for one in session.answers)
         async with asyncio.timeout(LISTENS):
             while sum(one.status not in ("in_progress", "cancelled") for one in answers) < wanted:
@@ -205,9 +218,17 @@ def _hear(side: Side, message: Message, dialect: str, second: float) -> None:
                 side.rate = REALTIME_RATE
 
 
-def _can_be_said_again(message: Message) -> bool:
+def said_again(message: Message) -> Message | None:
+    """What a client sent, for another session: without what only the first one had; None if nothing is left."""
     if isinstance(message, bytes):
-        return True
-    with suppress(ValueError, AttributeError):
-        return json.loads(message).get("type") not in (*OURS, *THEIRS)
-    return True
+        return message
+    try:
+        said = json.loads(message)
+        kind = said.get("type")
+    except (ValueError, AttributeError):
+        return message
+    if kind in (*OURS, *THEIRS):
+        return None
+    if kind == "response.cancel":  # whatever is being answered now
+        return json.dumps({"type": kind})
+    return message
