@@ -37,7 +37,7 @@ one synthetic voice of its codec, and marks where a turn ends.
 
 `omni eval nano --count {count}`: voices, combinations, pictures and kinds of noise are held out. What
 belongs to a closed list (facts, small talk, the four ways to ask for the time) is known from training: only the voice
-is new.
+is new. A sum or a product is held out in one order of its numbers; the other order may be known.
 
 {table}
 
@@ -62,6 +62,13 @@ heard as noise).
 
 To go on: `omni train nano` ([docs/nano/training.md](../../docs/nano/training.md)).
 """
+
+
+def require_described(bundle: Bundle) -> None:
+    """Raise ValueError where a bundle does not say what a card has to tell."""
+    missing = [name for name in ("recipe_hash", "pool", "shards", "step", "recipe") if name not in bundle.about]
+    if missing:
+        raise ValueError(f"a card tells how the model was made, and its config.json has no {', '.join(missing)}")
 
 
 def write_card(bundle: Bundle, marks: Marks, count: int, folder: Path, file: Path) -> None:

@@ -18,6 +18,7 @@ class Standing:
 
     step: int = 0
     began: int = 0  # the step of the bundle that it began with
+    origin: str = ""  # which bundle that was: a hash of its weights
     shards: tuple[str, ...] = ()  # names of the shards it reads
     seconds: float = 0.0  # of work, over all its lives
 
@@ -51,8 +52,16 @@ def read(folder: Path, modules: dict[str, nn.Module], optimisers: dict[str, torc
         about = json.loads(opened.metadata()["about"])
     tensors = load_file(file)
     for name, module in modules.items():
-        own = {key: tensors.pop(f"{name}.{key}") for key in module.state_dict()}
-        module.load_state_dict(own)
+        wanted = module.state_dict()
+        unfit = [
+            k for k, t in wanted.items() if f"{name}.{k}" not in tensors or tensors[f"{name}.{k}"].shape != t.shape
+        ]
+        if unfit:
+            raise ValueError(
+                f"{file} is of a recipe of another shape ({name}.{unfit[0]} is not there as it has to be): "
+                "go on with the version that made it, or name another folder"
+            )
+        module.load_state_dict({key: tensors.pop(f"{name}.{key}") for key in wanted})
     for name, optimiser in optimisers.items():
         state: dict[int, dict[str, Tensor]] = {}
         for key in [key for key in tensors if key.startswith(f"{name}.")]:

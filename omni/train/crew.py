@@ -5,6 +5,7 @@ On busy cores this is faster than threads: threads wait for each other at every 
 gradients are summed in the order of the processes, so that a run can be repeated to the bit.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
@@ -39,19 +40,33 @@ class Crew:
 
     def tell(self, message: object) -> None:
         """Say something to every helper."""
-        for pipe in self.pipes:
-            pipe.send(message)
+        for number, pipe in enumerate(self.pipes):
+            try:
+                pipe.send(message)
+            except OSError as gone:
+                raise self._ended(number) from gone
 
     def hear(self) -> list[Any]:
         """What each helper answers."""
         answers = []
         for number, pipe in enumerate(self.pipes):
-            if not pipe.poll(WAIT):
-                raise RuntimeError(
-                    f"training process {number + 1} gave no answer for {WAIT:.0f} s: start again, it resumes"
-                )
-            answers.append(pipe.recv())
+            try:
+                if not pipe.poll(WAIT):
+                    raise TimeoutError(
+                        f"training process {number + 1} gave no answer for {WAIT:.0f} s: start again, it resumes"
+                    )
+                answers.append(pipe.recv())
+            except (EOFError, ConnectionError) as gone:
+                raise self._ended(number) from gone
         return answers
+
+    def _ended(self, number: int) -> ChildProcessError:
+        self.processes[number].join(1)
+        status = self.processes[number].exitcode
+        return ChildProcessError(
+            f"training process {number + 1} ended by itself (exit status {status}; -9 means most often: "
+            "too little memory): start again, it resumes; fewer --processes need less memory"
+        )
 
     def add_gradients(self) -> None:
         """Add what the helpers found to the gradients of the caller; a weight that nobody used has zeros."""
@@ -64,11 +79,13 @@ class Crew:
 
     def close(self) -> None:
         """End the helpers."""
-        self.tell(None)
+        for pipe in self.pipes:
+            with suppress(OSError):  # it has ended already
+                pipe.send(None)
         for process in self.processes:
             process.join(30)
             if process.is_alive():
-                process.terminate()
+                process.kill()
         self.pipes, self.processes = [], []
 
 

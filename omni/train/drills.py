@@ -14,6 +14,7 @@ from omni.train import skills
 from omni.train.dialogue import Dialogue, Split, Turn
 from omni.train.pictures import FOREGROUND, PLACES, Figure, Scene, random_scene
 from omni.train.skills import (
+    SIGNS,
     WORDS,
     Skill,
     arithmetic,
@@ -34,8 +35,7 @@ ENDS = ("first", "last")
 CITY_OF = ("The capital of {} is which city?", "Which is the capital city of {}?", "{} has which capital?")
 COUNTRY_OF = ("Which country is {} the capital of?", "Name the country with the capital {}.",
               "The city {} is the capital of what?", "In which country is {} the capital?")  # fmt: skip
-SIGNS = tuple(word.upper() for word in WORDS if len(word) <= 5)
-READ = tuple(dict.fromkeys([*WORDS, *(sign.lower() for sign in skills.SIGNS if sign.isalpha())]))
+READ = tuple(dict.fromkeys([*WORDS, *(sign.lower() for sign in SIGNS)]))
 
 
 def letter(random: Random) -> Dialogue:

@@ -14,6 +14,8 @@ from omni_tokenizers.sequence.parts import TextPart
 def write_failures(failures: Sequence[Failure], folder: Path) -> Path:
     """failures.md with a line for each, and a file for each sound and picture."""
     folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("[0-9][0-9][0-9][0-9]-*"):  # of an examination before
+        old.unlink()
     lines = ["| measure | asked | expected | said | files |", "| --- | --- | --- | --- | --- |"]
     for number, failure in enumerate(failures):
         links = []

@@ -139,17 +139,18 @@ def mark(bundle: Bundle, split: Split, count: int, measures: Sequence[Measure] =
         raise ValueError(f"an examination of {count} questions a measure says nothing: give 1 or more")
     marks = Marks()
     for measure in measures:
+        name = measure.called(split)
         try:
             asked = questions(measure, split, count)
         except NotInstalled as missing:
-            log.warning("%s is not measured: %s", measure.name, missing)
-            marks.rows.append(Row(measure.name, None, 0, None, measure.bar, False))
+            log.warning("%s is not measured: %s", name, missing)
+            marks.rows.append(Row(name, None, 0, None, measure.bar, False))
             continue
         if measure.kind == "turn":
             _turns(bundle, measure, asked, marks)
             continue
         answers = ask(bundle, asked)
-        wrong = [Failure(measure.name, q, a[-1].text) for q, a in zip(asked, answers, strict=True) if not right(q, a)]
+        wrong = [Failure(name, q, a[-1].text) for q, a in zip(asked, answers, strict=True) if not right(q, a)]
         marks.failures.extend(wrong)
         missed = Counter(failure.question.skill for failure in wrong)
         for skill, n in Counter(question.skill for question in asked if question.skill).items():
@@ -160,9 +161,9 @@ def mark(bundle: Bundle, split: Split, count: int, measures: Sequence[Measure] =
             n = sum(total for _, total in errors)
             value = sum(e for e, _ in errors) / n
             low_high = wilson(min(n, round(value * n)), n)
-            marks.rows.append(Row(measure.name, value, n, low_high, measure.bar, value <= measure.bar))
+            marks.rows.append(Row(name, value, n, low_high, measure.bar, value <= measure.bar))
         else:
-            marks.rows.append(_share(measure.name, len(asked) - len(wrong), len(asked), measure.bar))
+            marks.rows.append(_share(name, len(asked) - len(wrong), len(asked), measure.bar))
     return marks
 
 

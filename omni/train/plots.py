@@ -35,12 +35,27 @@ def plot_losses(folder: Path) -> Path:
 
 def logged(folder: Path) -> list[dict[str, float]]:
     """The lines of a training's log. What it did again after it was cut off counts, not what was lost."""
+    file = folder / "log.jsonl"
     lines: list[dict[str, float]] = []
-    for line in map(json.loads, (folder / "log.jsonl").read_text().splitlines()):
+    for text in file.read_text().splitlines() if file.exists() else ():
+        try:
+            line = json.loads(text)
+        except ValueError:  # half a line, that a power cut left
+            continue
         while lines and lines[-1]["step"] >= line["step"]:
             lines.pop()
         lines.append(line)
     return lines
+
+
+def check_drawn(file: Path) -> None:
+    """Raise ValueError unless a picture can be drawn into a file of this name."""
+    need("matplotlib", extra="train", use="drawing plots")
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    known = FigureCanvasBase.get_supported_filetypes()
+    if file.suffix.lower().lstrip(".") not in known:
+        raise ValueError(f"{file} is no name of a picture: end it in one of {', '.join(f'.{kind}' for kind in known)}")
 
 
 def plot_marks(marks: Marks, file: Path) -> Path:

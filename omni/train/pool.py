@@ -2,9 +2,9 @@
 
 A pool is a folder of shards, and of noises beside them. A shard is frames (float16, all utterances one after another)
 and a JSON line for each dialogue: what was said, by whom, where its frames lie, and where in them speech begins, pauses
-and ends. Shard n of a split holds the same words by the same voices on every machine (espeak-ng lets a voice flutter,
-so its samples differ a little each time); shards are made by several processes and can be added while a training reads
-the others.
+and ends. Shard n of a split holds the same words by the same voices on every machine that has the same recorded voices
+(espeak-ng lets a voice flutter, so its samples differ a little each time); shards are made by several processes and can
+be added while a training reads the others.
 """
 
 import json

@@ -1,7 +1,9 @@
 """Training nano: steps over the mixture, a line in the log for each few, a checkpoint every few minutes."""
 
+import hashlib
 import json
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +19,7 @@ from torch import Tensor, nn
 from omni.model.omni import Omni
 from omni.model.stem import CausalStem
 from omni.nano.codec.codec import NanoCodec
-from omni.train.checkpoint import Standing, read, write
+from omni.train.checkpoint import STATE, Standing, read, write
 from omni.train.crew import Crew, hire, leave_gradients
 from omni.train.loss import Loss, Probes, counted, loss, senses
 from omni.train.mixture import Mixture
@@ -54,8 +56,7 @@ class Training:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "recipe.json").write_text(json.dumps(self.recipe.config(), indent=1) + "\n")
-        if self.start is not None and not (self.folder / "tokenizer.json").exists():
+        if self.start is not None and not (self.folder / STATE).exists():
             shutil.copy(self.start / "tokenizer.json", self.folder)
         self.tokens = tokenizers(load_or_train(self.recipe, self.folder), codec_at(self.codec))
         self.model = model(self.recipe, self.tokens).to(self.device)
@@ -63,10 +64,18 @@ class Training:
         self.optimisers = optimisers(self.recipe, self.model, self.probes)
         found = read(self.folder, self.modules, self.optimisers)
         self.standing = found or Standing()
-        if found is None and self.start is not None:
-            self.model.load_state_dict(load_file(self.start / "model.safetensors"))
-            step = int(json.loads((self.start / "config.json").read_text()).get("step", 0))
-            self.standing = Standing(step, began=step)
+        if self.start is not None:
+            origin = hashlib.sha256((self.start / "model.safetensors").read_bytes()).hexdigest()[:16]
+            if found is not None and found.origin != origin:
+                raise ValueError(
+                    f"{self.folder} holds a training that did not begin with {self.start}: name another folder, "
+                    "or leave out the start to go on with what is there"
+                )
+            if found is None:
+                self.model.load_state_dict(load_file(self.start / "model.safetensors"))
+                step = int(json.loads((self.start / "config.json").read_text()).get("step", 0))
+                self.standing = Standing(step, began=step, origin=origin)
+        (self.folder / "recipe.json").write_text(json.dumps(self.recipe.config(), indent=1) + "\n")
         self.crew = hire(self.helpers, help_read, self.modules, self.recipe, self.folder, self.pool, self.codec)
         self.crew.tell(self.crew.size)
         self.read_pool([f"{name}.jsonl" for name in self.standing.shards] or None)
@@ -164,8 +173,11 @@ class Training:
         """The means of some steps as a JSON line in the folder's log."""
         means = {name: round(mean, 4) for name, mean in reduce(Loss.plus, losses).means().items()}
         line = {"step": self.standing.step, **means, "seconds": round(self.standing.seconds, 1)}
-        with (self.folder / "log.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        with (self.folder / "log.jsonl").open("a+b") as file:
+            end = file.seek(0, 2)
+            file.seek(max(0, end - 1))
+            torn = end > 0 and file.read() != b"\n"  # a power cut left half a line
+            file.write((("\n" if torn else "") + json.dumps(line) + "\n").encode())
 
 
 @dataclass
@@ -237,6 +249,8 @@ def help_read(
     codec: Path | None,
 ) -> None:
     """What a helper does until it is told None: read its share of each step, leave the gradients in shared memory."""
+    for name in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C comes to all of them; who leads finishes the step
+        signal.signal(name, signal.SIG_IGN)
     torch.set_num_threads(1)
     tokens = tokenizers(load_or_train(recipe, folder), codec_at(codec))
     members = pipe.recv()

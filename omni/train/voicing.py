@@ -1,6 +1,7 @@
 """How nano's voice is heard by a recogniser that is not ours, and what its codec keeps of the original."""
 
 from collections.abc import Sequence
+from math import inf
 from random import Random
 
 import numpy as np
@@ -70,5 +71,9 @@ def voice_rows(bundle: Bundle, split: Split, count: int) -> list[Row]:
 
 
 def _mean(name: str, values: Sequence[float]) -> Row:
-    mean, wide = float(np.mean(values)), Z * float(np.std(values)) / len(values) ** 0.5
-    return Row(NAMES[name], mean, len(values), (mean - wide, mean + wide), BARS[name], mean >= BARS[name])
+    mean, n, bar = float(np.mean(values)), len(values), BARS[name]
+    if n < 2:
+        return Row(NAMES[name], mean, n, None, bar, mean >= bar)
+    wide = Z * float(np.std(values, ddof=1)) / n**0.5
+    most = 1.0 if bar <= 1 else inf
+    return Row(NAMES[name], mean, n, (mean - wide, min(most, mean + wide)), bar, mean >= bar)

@@ -23,7 +23,7 @@ from omni.nano.codec.source_filter import (
     signals,
 )
 from omni.train.codec.analysis import take_apart
-from omni.train.codec.data import Speech, codes_of, observed, utterance
+from omni.train.codec.data import Speech, codes_of, observed, trained, utterance
 from omni.train.codec.scores import Listener, likeness, sentences, spoken, wrong_words
 from omni.train.codec.training import Training, TrainSpec
 
@@ -137,6 +137,7 @@ def test_word_errors_are_counted_as_replaced_left_out_and_put_in() -> None:
 def test_the_shipped_codec_is_like_the_original_on_sentences_it_never_saw() -> None:
     for name in ("pesq", "pystoi", "espeakng_loader"):
         pytest.importorskip(name)
+    assert not trained() & set(sentences(60, 77, "test"))
     scores = likeness(NanoCodec.load(), [utterance(text) for text in sentences(4, 77, "test")])
     assert np.mean(scores["stoi"]) >= 0.92
     assert np.mean(scores["pesq"]) >= 2.8

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omni.train.asking import Answer, Asked, Question, ask, over
-from omni.train.card import write_card
-from omni.train.exam import MEASURES, Measure, noisy, questions
+from omni.train.card import require_described, write_card
+from omni.train.exam import MEASURES, Measure, called, noisy, questions, seen
 from omni.train.failures import write_failures
 from omni.train.marking import Failure, Marks, Part, Row, mark, right, word_errors
-from omni.train.plots import logged, plot_losses, plot_marks
+from omni.train.plots import check_drawn, logged, plot_losses, plot_marks
 from omni.wilson import wilson
 from omni_tokenizers.sequence import Audio, Frames, Image
 from omni_tokenizers.sequence.parts import TextPart
@@ -177,6 +177,26 @@ def test_of_steps_that_were_done_again_the_later_ones_count(tmp_path: Path) -> N
     steps = [(10, 1.0), (20, 0.9), (30, 0.8), (20, 0.7), (30, 0.6)]  # cut off behind 30, with a checkpoint at 10
     (tmp_path / "log.jsonl").write_text("".join(f'{{"step": {step}, "text": {loss}}}\n' for step, loss in steps))
     assert [(line["step"], line["text"]) for line in logged(tmp_path)] == [(10, 1.0), (20, 0.7), (30, 0.6)]
+
+
+def test_whether_a_tool_is_called_is_asked_where_one_could_be() -> None:
+    asked = [called(Random(f"{n}"), "test") for n in range(200)]
+    assert all(question.tools for question in asked)
+    assert 60 < sum(question.turns[-1].call == "" for question in asked) < 140
+
+
+def test_signs_of_the_exam_are_many_words() -> None:
+    drawn = (seen(Random(f"{n}"), split) for split in ("dev", "test") for n in range(300))
+    shown = {question.shown.split("|")[0] for question in drawn if question.skill == "picture text"}
+    assert len(shown) > 25
+
+
+def test_a_card_and_a_plot_that_cannot_be_are_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no recipe_hash, pool, shards, step, recipe"):
+        require_described(planted("hi"))
+    with pytest.raises(ValueError, match=r"marks.txt is no name of a picture: .*\.png"):
+        check_drawn(tmp_path / "marks.txt")
+    check_drawn(tmp_path / "marks.PNG")
 
 
 def test_every_measure_asks_what_its_split_alone_has() -> None:

@@ -3,6 +3,8 @@
 import itertools
 import json
 import math
+import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -17,7 +19,7 @@ from safetensors.numpy import save_file
 
 from omni.bundle import Bundle
 from omni.nano.codec.codec import NanoCodec
-from omni.script import CALL, END, MORE, USER
+from omni.script import CALL, END, MORE, SPECIALS, USER
 from omni.train.dialogue import split_of
 from omni.train.export import blended, bundle_of, ship
 from omni.train.loss import Probes, loss, misread, written
@@ -25,6 +27,7 @@ from omni.train.mixing import Take
 from omni.train.mixture import Mixture
 from omni.train.muon import orthogonal
 from omni.train.pictures import CELLS, Scene
+from omni.train.plots import logged
 from omni.train.pool import Shard, Utterance, make_noises, make_shard, read_shard, shards
 from omni.train.recipe import Recipe, tokenizers
 from omni.train.sayings import FILE, fingerprint, make_sayings
@@ -263,6 +266,53 @@ def test_a_training_can_begin_with_the_weights_that_were_shipped(tmp_path: Path,
     goes_on = Training(TINY, tmp_path / "again", pool, start=tmp_path / "shipped")
     assert (goes_on.standing.step, goes_on.standing.began) == (2, 1)
     assert all(torch.equal(t, again.model.state_dict()[name]) for name, t in goes_on.model.state_dict().items())
+
+
+def test_a_folder_goes_on_only_from_what_it_began_with(tmp_path: Path, pool: Path, vocabulary: Text) -> None:
+    training(tmp_path / "run", pool, vocabulary).run(1)
+    ship(bundle_of(tmp_path / "run"), tmp_path / "shipped")
+    with pytest.raises(ValueError, match=r"did not begin with .*shipped: name another folder"):
+        Training(TINY, tmp_path / "run", pool, start=tmp_path / "shipped")
+    # A vocabulary that an interrupted beginning left is not that of the weights.
+    (tmp_path / "begun").mkdir()
+    Text.train(["other words"], vocab_size=280, special=SPECIALS).save(tmp_path / "begun" / "tokenizer.json")
+    Training(TINY, tmp_path / "begun", pool, start=tmp_path / "shipped")
+    found, shipped = ((tmp_path / name / "tokenizer.json").read_text() for name in ("begun", "shipped"))
+    assert found == shipped
+
+
+def test_a_recipe_of_another_shape_is_refused_and_leaves_the_folder_as_it_was(
+    tmp_path: Path, pool: Path, vocabulary: Text
+) -> None:
+    training(tmp_path / "run", pool, vocabulary).run(1)
+    before = (tmp_path / "run" / "recipe.json").read_text()
+    with pytest.raises(ValueError, match="of a recipe of another shape"):
+        training(tmp_path / "run", pool, vocabulary, recipe=replace(TINY, depth=TINY.depth + 1))
+    assert (tmp_path / "run" / "recipe.json").read_text() == before
+
+
+def test_a_log_that_a_power_cut_tore_goes_on(tmp_path: Path, pool: Path, vocabulary: Text) -> None:
+    run = training(tmp_path / "run", pool, vocabulary)
+    (tmp_path / "run" / "log.jsonl").write_text('{"step": 10, "te')
+    run.run(1)
+    assert [line["step"] for line in logged(tmp_path / "run")] == [1]
+
+
+def test_a_helper_leaves_the_end_to_the_first_process_and_its_death_is_told(
+    tmp_path: Path, pool: Path, vocabulary: Text
+) -> None:
+    both = training(tmp_path / "run", pool, vocabulary, helpers=1)
+    both.run(1)
+    (helper,) = both.crew.processes
+    os.kill(helper.pid, signal.SIGINT)  # Ctrl-C comes to every process of a terminal
+    os.kill(helper.pid, signal.SIGTERM)
+    both.run(2)
+    assert both.standing.step == 2
+    os.kill(helper.pid, signal.SIGKILL)
+    helper.join(10)
+    with pytest.raises(ChildProcessError, match=r"process 1 ended by itself \(exit status -9"):
+        both.run(3)
+    both.crew.close()
 
 
 def test_a_blend_is_so_much_of_the_end_and_the_rest_of_the_beginning(

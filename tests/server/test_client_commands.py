@@ -246,6 +246,11 @@ def test_a_terminal_without_a_character_gets_another_one() -> None:
 def test_where_marks_cannot_be_drawn_is_said_before_anything_is_asked(tmp_path: Path, capsys: Captured) -> None:
     assert cli.main(["eval", "nano", "--weights", str(tmp_path / "none"), "--plot", str(tmp_path)]) == 2
     assert f"{tmp_path} cannot be written" in capsys.readouterr().err
+    assert cli.main(["eval", "nano", "--split", "dev", "--card", str(tmp_path / "CARD.md")]) == 2
+    assert "--card goes with --split test" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert cli.main(["eval", "nano", "--failures", str(tmp_path / "file")]) == 2
+    assert "file" in capsys.readouterr().err
 
 
 def test_what_is_no_recorded_session_is_named(tmp_path: Path, capsys: Captured) -> None:

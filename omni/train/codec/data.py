@@ -1,6 +1,7 @@
 """What the codec learns from: nano's voice saying the sentences of its world, one after the other, taken apart once."""
 
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 from random import Random
 
@@ -23,6 +24,7 @@ from omni_tokenizers.audio.codec import CodeArray
 
 # A voice without echo, breath, roughness or flutter: what is left is the words.
 NANO_VOICE = Voice("en-us", "steph", words_per_minute=150, pitch=50, pitch_range=50)
+SEEDS, UTTERANCES = (10, 11, 12, 13), 450  # of the parts of what it is trained on, and how many are in each
 BEFORE = 960  # samples of silence before an utterance, one frame
 HALF_TURN = 1 << 15  # a pitch cycle is kept as 16 bits
 
@@ -34,6 +36,13 @@ def sentence(random: Random, split: Split) -> str:
         return " ".join(random.choices(WORDS, k=random.randint(2, 6))).capitalize() + "."
     turn = random.choice(draw_dialogue(random, split).turns)
     return turn.answer if kind < 0.7 else turn.question
+
+
+@cache
+def trained() -> frozenset[str]:
+    """All sentences that the codec is trained on. An answer may be the same to many questions, whatever their split."""
+    drawn = (Random(seed) for seed in SEEDS)
+    return frozenset(sentence(random, "train") for random in drawn for _ in range(UTTERANCES))
 
 
 def utterance(text: str, before: int = BEFORE, after: int = 2400) -> Tensor:

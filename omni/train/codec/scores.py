@@ -18,7 +18,7 @@ from torch import Tensor
 
 from omni.nano.codec.codec import SHIPPED, NanoCodec
 from omni.nano.codec.source_filter import RATE
-from omni.train.codec.data import sentence, utterance
+from omni.train.codec.data import sentence, trained, utterance
 from omni.train.dialogue import Split
 from omni.train.words import COUNTED
 from omni_tokenizers.audio import resample
@@ -30,11 +30,11 @@ LISTENER_RATE = 16_000  # Hz, of PESQ's wide band and of PocketSphinx
 
 
 def sentences(count: int, seed: int, split: Split) -> list[str]:
-    """Different sentences of more than a word, drawn with the seed."""
+    """Different sentences of more than a word that the codec was not trained on, drawn with the seed."""
     random, found = Random(seed), dict[str, None]()
     while len(found) < count:
         text = sentence(random, split)
-        if len(text) > 12:
+        if len(text) > 12 and text not in trained():
             found[text] = None
     return list(found)
 

@@ -29,8 +29,9 @@ from omni.nano.codec.source_filter import (
     noise_table,
     signals,
 )
-from omni.train.codec.data import Speech, speech, utterance
+from omni.train.codec.data import SEEDS, UTTERANCES, Speech, speech, utterance
 from omni.train.codec.scores import likeness, sentences
+from omni_tokenizers.optional import need
 
 RESOLUTIONS = ((1024, 256), (512, 128), (256, 64))  # window and hop, samples
 AUDIBLE = 1e-3  # amplitude below which differences of the controls stop to count, −60 dB
@@ -43,8 +44,6 @@ JUDGED = 500  # steps between scores
 class TrainSpec:
     """How the codec is trained."""
 
-    utterances: int = 450  # of each of `parts`
-    parts: int = 4
     frames: int = 32  # of 40 ms in a crop
     batch: int = 8
     sounded: int = 2500  # the step from which the sound is compared
@@ -182,10 +181,10 @@ def main() -> int:
     args = parser.parse_args()
     spec = TrainSpec(steps=args.steps)
     torch.set_num_threads(1)
+    for package in ("pystoi", "pesq"):
+        need(package, extra="scores", use="scoring the codec on the way")
     args.out.mkdir(parents=True, exist_ok=True)
-    pool = [
-        speech(spec.utterances, 10 + part, "train", args.out / f"train{part}.safetensors") for part in range(spec.parts)
-    ]
+    pool = [speech(UTTERANCES, seed, "train", args.out / f"train{part}.safetensors") for part, seed in enumerate(SEEDS)]
     judged = [utterance(text) for text in sentences(10, 5, "dev")]
     training, state = Training(spec, CodecSpec()), args.out / "state.safetensors"
     if state.exists():
@@ -205,9 +204,9 @@ def main() -> int:
             if training.step % JUDGED == 0 or training.step == spec.steps:
                 codec = NanoCodec(CodecNet(training.net.spec))
                 codec.net.load_state_dict(training.net.state_dict())
+                codec.save(args.out / ("frozen" if training.step >= spec.frozen else "early"))
                 scores = {name: round(float(np.mean(x)), 3) for name, x in likeness(codec, judged).items()}
                 print(json.dumps({"step": training.step} | scores), file=log, flush=True)
-                codec.save(args.out / ("frozen" if training.step >= spec.frozen else "early"))
     return 0
 
 

@@ -18,7 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", type=Path, metavar="FOLDER", help="a bundle, or a training's folder (default: shipped)"
     )
-    parser.add_argument("--codec", type=Path, metavar="FOLDER", help="with a training's folder: the codec of its voice")
+    parser.add_argument(
+        "--codec",
+        type=Path,
+        metavar="FOLDER",
+        help="with a training's folder: the codec of its voice (default: the shipped one)",
+    )
     parser.add_argument("--count", type=int, default=300, metavar="N", help="questions a measure (default: 300)")
     parser.add_argument(
         "--split",
@@ -38,14 +43,18 @@ def run(args: argparse.Namespace) -> int:
     """Ask, mark, print; the exit code is 0 whatever the marks are."""
     for file in filter(None, (args.plot, args.card)):  # said before minutes of questions, not behind them
         place_for(file)
+    if args.failures is not None:
+        args.failures.mkdir(parents=True, exist_ok=True)
+    if args.card is not None and args.split != "test":
+        raise ValueError("a card tells of questions that were never looked at: --card goes with --split test")
     from omni import nano
     from omni.bundle import Bundle
-    from omni.nano.codec.codec import NanoCodec
-    from omni.train.card import write_card
+    from omni.nano.codec.codec import SHIPPED, NanoCodec
+    from omni.train.card import require_described, write_card
     from omni.train.export import bundle_of
     from omni.train.failures import write_failures
     from omni.train.marking import mark, native_and_pipeline
-    from omni.train.plots import plot_marks
+    from omni.train.plots import check_drawn, plot_marks
     from omni.train.voicing import voice_rows
     from omni_server.compare.machine import about_this_machine
     from omni_tokenizers.optional import need
@@ -54,8 +63,14 @@ def run(args: argparse.Namespace) -> int:
     training = (folder / "recipe.json").exists()
     if args.codec and not training:
         raise ValueError(f"{folder} is a bundle, which has its codec in it: --codec goes with a training's folder")
-    codec = NanoCodec.load(args.codec) if args.codec else None
-    bundle = bundle_of(folder, codec) if training else Bundle.load(folder)
+    if args.card is not None and training:
+        raise ValueError(f"{folder} is a training, and a card is of what ships: export it first")
+    if args.plot is not None:
+        check_drawn(args.plot)
+    voice = args.codec or (SHIPPED if SHIPPED.is_dir() else None)
+    bundle = bundle_of(folder, voice and NanoCodec.load(voice)) if training else Bundle.load(folder)
+    if args.card is not None:
+        require_described(bundle)
     if bundle.speaks:
         for package in ("pocketsphinx", "pystoi", "pesq"):
             need(package, extra="scores", use="examining nano's voice")

@@ -6,6 +6,7 @@ It can be stopped at any moment and started again: it goes on from its last chec
 import argparse
 import json
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -21,7 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--pool", type=Path, default=CACHE / "pool", help=f"spoken data (default: {CACHE}/pool)")
     parser.add_argument(
-        "--dialogues", type=int, default=60_000, metavar="N", help="spoken by espeak-ng (default: 60000)"
+        "--dialogues",
+        type=int,
+        default=60_000,
+        metavar="N",
+        help="spoken by espeak-ng, in whole thousands; what the pool has besides is read too (default: 60000)",
     )
     parser.add_argument(
         "--recorded", type=int, default=12_000, metavar="N", help="spoken by flite's recorded voices (default: 12000)"
@@ -74,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from omni.nano.codec.codec import SHIPPED, NanoCodec
+    from omni.train.checkpoint import STATE
     from omni.train.export import blended, bundle_of, ship
     from omni.train.plots import plot_losses
     from omni.train.pool import Kind, make_pool
@@ -98,6 +104,19 @@ def run(args: argparse.Namespace) -> int:
     codec = None if codec_folder is None else NanoCodec.load(codec_folder)
     if args.start is not None and not (args.start / "config.json").is_file():
         raise ValueError(f"--start {args.start} is no bundle (no config.json): name a folder that --export wrote")
+    if not args.dialogues + args.recorded and not any(
+        list(args.pool.glob(f"train-{k}-*")) for k in ("espeak", "recorded")
+    ):
+        raise ValueError(
+            "--dialogues and --recorded are 0, and exercises alone are no conversation: speak some of either"
+        )
+    checkpoint = args.folder / STATE
+    if args.start is not None and not checkpoint.exists():
+        stands = int(json.loads((args.start / "config.json").read_text()).get("step", 0))
+        if args.steps <= stands:
+            raise ValueError(
+                f"--steps {args.steps}: the weights of --start stand at {stands}, and steps count on from there"
+            )
     spoken: dict[Kind, int] = {"espeak": args.dialogues, "recorded": args.recorded, "exercises": args.exercises}
     made = make_pool(args.pool, spoken, args.processes)
     for _ in tqdm(made, desc="speaking", unit="shard"):
@@ -125,15 +144,24 @@ def run(args: argparse.Namespace) -> int:
         def stop(_signal: int, _frame: FrameType | None) -> None:
             training.stopping = True
 
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, stop)
-        training.run(args.steps, tell=tell)
+        before = {name: signal.signal(name, stop) for name in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            training.run(args.steps, tell=tell)
+        finally:
+            for name, handler in before.items():
+                signal.signal(name, handler)
     training.crew.close()
-    print(f"losses: {plot_losses(args.folder)}")
+    if training.stopping:
+        print(f"stopped at step {training.standing.step}: the same command goes on", file=sys.stderr)
+        return 130
+    told = {}
     if args.export is not None:
         bundle = bundle_of(args.folder, codec)
         if args.blend is not None:
             bundle = blended(bundle, args.start, args.blend)
         ship(bundle, args.export)
-        print(json.dumps({"export": str(args.export), **{k: bundle.about[k] for k in ("step", "recipe_hash")}}))
+        told = {"export": str(args.export), **{k: bundle.about[k] for k in ("step", "recipe_hash")}}
+    print(f"losses: {plot_losses(args.folder)}")
+    if told:
+        print(json.dumps(told))
     return 0
