@@ -137,6 +137,12 @@ def check(settings: Settings) -> Settings:
     for name, value in (("sessions", settings.sessions), ("limits.connections", settings.limits.connections)):
         if value < 1:
             raise ValueError(f"{name} is {value}: nobody could come in")
+    for name in AT_LEAST_ONE:
+        if _at(settings, tuple(name.split("."))) < 1:
+            raise ValueError(f"{name} is {_at(settings, tuple(name.split('.')))}: no session works with less than 1")
+    for name, seconds in (("limits.session_s", settings.limits.session_s), ("socket.open_s", settings.socket.open_s)):
+        if not seconds:
+            raise ValueError(f"{name} is 0: every session would be over before it began")
     if bool(settings.tls.certificate) != bool(settings.tls.key):
         raise ValueError("TLS needs both --tls-certificate and --tls-key")
     if not settings.engine or len(set(settings.engine)) < len(settings.engine):
@@ -190,6 +196,8 @@ def _flat(table: Mapping[str, Any], config: str, above: tuple[str, ...] = ()) ->
     return found
 
 
+AT_LEAST_ONE = ("session.outbox_events", "session.outbox_bytes", "session.items", "limits.message_bytes",
+                "limits.per_key", "limits.per_address")  # fmt: skip
 NUMBERS = {int: "a whole number", float: "a number"}
 
 
@@ -203,7 +211,7 @@ def _convert(leaf: Leaf, value: Any, source: str) -> Any:
                 raise ValueError(f"one of {', '.join(typing.get_args(kind))}")
             return value
         if typing.get_origin(kind) is tuple:
-            listed = [part for part in value.split(",") if part] if isinstance(value, str) else value
+            listed = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
             if not isinstance(listed, list) or not all(isinstance(part, str) for part in listed):
                 raise ValueError("a list of strings")
             return tuple(listed)

@@ -245,7 +245,6 @@ class Server:
                 await too_full(here, passed.full)
             elif passed.resumes is not None:
                 self.metrics.resumed.inc()
-                self.parking.unpark(passed.resumes)
                 await passed.resumes.held.carry(here, passed.received)
             elif passed.session is not None:
                 await self._talk(passed, here)

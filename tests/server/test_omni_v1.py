@@ -48,9 +48,9 @@ def told(dialect: OmniV1, **message: Any) -> Any:
 
 
 def heard(dialect: OmniV1, frame: bytes) -> np.ndarray:
-    (command,) = dialect.read(frame)
-    assert isinstance(command, AppendAudio), command
-    return command.samples
+    commands = dialect.read(frame)
+    assert all(isinstance(command, AppendAudio) for command in commands), commands
+    return np.concatenate([command.samples for command in commands])  # type: ignore[union-attr]
 
 
 # Sound
@@ -129,6 +129,46 @@ def test_frames_of_an_answer_count_from_their_first_to_their_last() -> None:
     assert [len(frame) for frame in frames] == [1296, 1296, 1296, 16]
     other = dialect.write(AudioDelta(Place("resp_2", "item_2", 0), np.zeros(640, np.float32), 16_000))
     assert struct.unpack_from("<BBHIQ", other[0]) == (1, 1, 2, 0, 0)  # type: ignore[arg-type]
+
+
+def test_two_answers_at_once_have_a_stream_each() -> None:
+    dialect, a, b = wire(), Place("resp_1", "item_1", 0), Place("resp_2", "item_2", 0)
+    sound = np.zeros(640, np.float32)
+    frames = [frame for _ in range(2) for place in (a, b) for frame in dialect.write(AudioDelta(place, sound, 16_000))]
+    frames += [frame for place in (a, b) for frame in dialect.write(PartDone(place, speech=True, text=""))]
+    headers = [struct.unpack_from("<BBHIQ", frame)[1:4] for frame in frames]  # type: ignore[arg-type]
+    assert headers == [(1, 1, 0), (1, 2, 0), (0, 1, 1), (0, 2, 1), (2, 1, 2), (2, 2, 2)]
+
+
+def test_codes_in_front_of_their_sound_begin_the_stream() -> None:
+    dialect, place = wire(), Place("resp_1", "item_1", 0)
+    frames = dialect.write(CodesDelta(place, np.zeros((1, 4), np.int64)))
+    frames += dialect.write(AudioDelta(place, np.zeros(640, np.float32), 16_000))
+    assert [frame[1] for frame in frames] == [1, 0]
+
+
+def test_an_answer_keeps_the_format_with_which_it_began() -> None:
+    dialect, place = wire(), Place("resp_1", "item_1", 0)
+    dialect.write(ResponseCreated(Answer("resp_1")))
+    changed = told(dialect, type="configure", audio_out={"type": "pcmu", "rate": 8000})
+    (frame,) = dialect.write(AudioDelta(place, np.zeros(640, np.float32), 16_000))
+    assert frame[0] == 1  # the change was read and not answered yet
+    dialect.write(SessionChanged("sess_1", changed.setup))
+    (frame,) = dialect.write(AudioDelta(place, np.zeros(640, np.float32), 16_000))
+    assert frame[0] == 1
+    dialect.write(ResponseCreated(Answer("resp_2")))
+    (frame,) = dialect.write(AudioDelta(Place("resp_2", "item_2", 0), np.zeros(640, np.float32), 8_000))
+    assert frame[0] == 3
+
+
+def test_a_long_frame_becomes_commands_that_others_can_run_between() -> None:
+    for kind, form in ((1, "pcm16"), (3, "pcmu")):
+        dialect = wire()
+        rate = 16_000 if kind == 1 else 8_000
+        told(dialect, type="configure", audio_in={"type": form, "rate": rate})
+        commands = dialect.read(binary(bytes(5 * rate * (2 if kind == 1 else 1) + 2), kind=kind))
+        assert [len(command.samples) for command in commands][:5] == [rate] * 5  # type: ignore[union-attr]
+        assert len(commands) == 6
 
 
 def test_codes_go_out_frame_by_frame_with_their_number_of_books() -> None:

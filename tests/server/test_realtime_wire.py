@@ -310,3 +310,10 @@ def test_a_number_that_json_cannot_show_is_not_taken_to_be_shown() -> None:
     (command,) = dialect().read('{"type":"session.update","session":{"type":"realtime","tracing":{"a":1e999}}}')
     assert isinstance(command, Reject)
     assert command.param == "session.tracing"
+
+
+def test_an_answer_keeps_the_format_with_which_it_began() -> None:
+    wire, sound = dialect(), events.AudioDelta(events.Place("resp_1", "item_1", 0), np.zeros(2400, np.float32), 24_000)
+    wire.write(events.ResponseCreated(events.Answer("resp_1")))
+    update(wire, audio={"output": {"format": {"type": "audio/pcmu"}}})
+    assert len(base64.b64decode(json.loads(wire.write(sound)[0])["delta"])) == 4800

@@ -66,7 +66,7 @@ def test_a_flag_beats_the_environment_and_the_environment_the_file(tmp_path: Pat
 
 
 def test_what_is_shown_is_a_file_that_says_the_same(tmp_path: Path) -> None:
-    first = read("--limits-origins", "https://a.example,https://b.example", "--port", "0", "--no-worker")
+    first = read("--limits-origins", "https://a.example, https://b.example", "--port", "0", "--no-worker")
     file = tmp_path / "again.toml"
     file.write_text(first.show())
     tomllib.loads(first.show())

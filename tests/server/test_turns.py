@@ -84,6 +84,17 @@ def test_an_answer_is_prepared_in_a_pause_and_taken_back_when_it_was_one() -> No
     assert [type(verdict) for verdict in found] == [Started, Likely, Resumed, Likely, Stopped]
 
 
+def test_noise_in_a_pause_prepares_no_answer_that_is_taken_back_at_once() -> None:
+    found = hear(ByServerVad(ServerVad(), 200), (SPEECH, 320), (QUIET, 256), (BANG, 384), (QUIET, 640))
+    assert [type(verdict) for verdict in found] == [Started, Likely, Resumed, Likely, Stopped]
+
+
+@pytest.mark.parametrize("threshold", [0.05, 0.1, 0.15, 0.2])
+def test_a_low_threshold_ends_turns_too(threshold: float) -> None:
+    found = hear(ByServerVad(ServerVad(threshold=threshold), 0), (SPEECH, 320), ((0.004, 0.0001), 1600))
+    assert [type(verdict) for verdict in found] == [Started, Stopped]
+
+
 def test_a_threshold_of_nought_hears_speech_everywhere() -> None:
     assert not stops(hear(ByServerVad(ServerVad(threshold=0.0), 0), (QUIET, 6400)))
 

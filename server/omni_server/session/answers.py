@@ -103,14 +103,18 @@ class Answers:
         aside: bool = False,
         context: Sequence[Item | Reference] | None = None,
         by_turn: bool = False,
+        over_at: float | None = None,
     ) -> Speaking:
         """Answer the conversation; or `context` alone; `aside`: the conversation does not learn of it.
 
-        `by_turn`: because the user's turn is over, so that what was prepared for that is the answer.
+        `by_turn`: because the user's turn is over, so that what was prepared for that is the answer; `over_at`: it has
+        been since then, and waited for the answer before.
         """
         ground = self.ground
         spec = ground.setup.spec(ground.settings.longest_answer, wishes)
-        origin = self.prepared if self.prepared is not None and by_turn else self._origin()
+        # What was prepared may have been taken back since: the engine knows its origin, and will not have it again.
+        prepared = by_turn and self.prepared is not None and ground.telling.begun == self.prepared
+        origin = self.prepared if prepared and self.prepared is not None else self._origin()
         speaking = Speaking(
             origin, ground.names, ground.say, None if aside else self._enter, wishes, spec.speaks,
             ground.engine_rate, wishes.rate_out or ground.setup.rate_out, aside, aside or context is not None,
@@ -121,7 +125,8 @@ class Answers:
             speaking.reopened, self.taken_back, self.prepared = self.taken_back, False, None
         else:
             self.beside[origin.response] = speaking
-        speaking.moments["turn_over"] = ground.now()
+        speaking.moments["turn_over"] = ground.now() if over_at is None else over_at
+        speaking.queued = over_at is not None
         self._leaving[origin.response] = speaking
         ground.say(ResponseCreated(speaking.answer()))
         if speaking.apart:
@@ -228,8 +233,8 @@ class Answers:
     def cut(self, playback: Playback, heard: float) -> None:
         """Of the last answer only so much was heard."""
         heard = playback.stop(heard)
-        if self._last is not None and self._last.owns(playback.item) and not self._last.apart:
-            self.ground.telling.cancel(heard)
+        if self.active is None and self._last is not None and self._last.owns(playback.item) and not self._last.apart:
+            self.ground.telling.cancel(heard)  # behind the beginning of another answer it would end that one
         else:
             self.ground.telling.stale = True
 
@@ -300,6 +305,7 @@ class Answers:
         return found
 
     def _enter(self, item: Item) -> str | None:
+        self.ground.make_room()
         return self.ground.conversation.add(item)
 
     def _context(self, context: Sequence[Item | Reference] | None) -> list[Unit]:
@@ -353,5 +359,6 @@ class Answers:
 def _excluded(answer: Answer, speaking: Speaking) -> tuple[str, ...]:
     found: list[str] = [answer.status] if answer.status in ("cancelled", "failed") else []
     found += ["reopened"] if speaking.reopened else []
+    found += ["queued"] if speaking.queued else []
     found += ["tool"] if "tool" in speaking.moments else []
     return tuple(found)

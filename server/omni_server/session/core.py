@@ -65,7 +65,9 @@ class Core:
         self.editing = Editing(self.ground, self.answers, self.listening)
         telling.loose = lambda: self.listening.loose
         self._speech_item: str | None = None  # of the message that is being spoken
-        self._queued = False  # a turn ended while an answer was being made, and is to be answered after it
+        self._queued: float | None = (
+            None  # when a turn ended that is to be answered after the answer that is being made
+        )
         self._trouble = ""  # what the engine had against the present turn
         self._idle_from: float | None = None  # since when nobody has had anything to say
 
@@ -116,6 +118,8 @@ class Core:
         if setup.spec(ground.settings.longest_answer) != ground.telling.spec:
             self.answers.take_back()  # what was prepared follows what the engine was told before
             ground.telling.begun = None
+        if not (isinstance(setup.turns, ServerVad | SemanticVad) and setup.turns.create_response):
+            self._queued = None
         ground.transcripts.wanted = setup.transcribing is not None
         self.listening.configure(setup.turns)
         ground.say(events.SessionChanged(self.session, setup))
@@ -162,9 +166,9 @@ class Core:
 
     def _respond(self, command: commands.CreateResponse | None) -> None:
         self._trouble = ""
-        self._queued, self._idle_from = False, None
+        since, self._queued, self._idle_from = self._queued, None, None
         if command is None:
-            self.answers.begin(Wishes(), by_turn=True)
+            self.answers.begin(Wishes(), by_turn=True, over_at=since)
         else:
             self.answers.begin(command.wishes, context=command.context)
 
@@ -322,7 +326,7 @@ class Core:
             if self.answers.active is None:
                 self._respond(None)
             else:
-                self._queued = True
+                self._queued = self.ground.now()
 
     # Time
 
@@ -367,7 +371,7 @@ class Core:
         if self.answers.active is not None:
             return
         self._idle_from = self.ground.now()
-        if self._queued and not self.listening.speaking:
+        if self._queued is not None and not self.listening.speaking:
             self._respond(None)
 
     def _spoken(self, start: int, end: int, spoke_until: int, *, within: int) -> None:
@@ -389,10 +393,7 @@ class Core:
 
     def _enter(self, item: Item) -> None:
         ground = self.ground
-        if len(ground.conversation) >= ground.settings.items:
-            oldest = ground.conversation.first.id
-            ground.conversation.remove(oldest)
-            ground.say(events.ItemDeleted(oldest))
+        ground.make_room()
         previous = ground.conversation.add(item)
         ground.say(events.Committed(item.id, previous))
         ground.say(events.ItemAdded(still(item), previous))

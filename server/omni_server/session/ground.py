@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from omni_server.session.conversation import Conversation
-from omni_server.session.events import Event
+from omni_server.session.events import Event, ItemDeleted
 from omni_server.session.names import Names
 from omni_server.session.settings import SessionSettings
 from omni_server.session.setup import Setup
@@ -27,3 +27,12 @@ class Ground:
     engine_rate: int  # Hz
     engine_sees: bool
     names: Names = field(default_factory=Names)
+
+    def make_room(self) -> None:
+        """Forget the oldest items, as many as one more needs."""
+        while len(self.conversation) >= self.settings.items:
+            oldest = self.conversation.first
+            self.conversation.remove(oldest.id)
+            self.transcripts.forget(oldest.id)
+            self.telling.turn = [item for item in self.telling.turn if item is not oldest]
+            self.say(ItemDeleted(oldest.id))

@@ -21,7 +21,7 @@ class InputAudio:
     """Samples at SAMPLE_RATE, counted from the beginning of the session."""
 
     position: int = 0  # samples by now
-    appended: float = 0.0  # s of audio the client has sent
+    appended: float = 0.0  # s of audio that the client has sent and that is kept
     last_at: float = 0.0  # when the newest came
     _rate: int = 0
     _resampler: LowLatency | None = None
@@ -35,9 +35,9 @@ class InputAudio:
             self._change(rate)
         if self._resampler is not None:
             wave = self._resampler.push(samples)
-        self.appended += len(samples) / rate
         self.last_at = now
         if keep:
+            self.appended += len(samples) / rate
             self._arrivals.append((self.appended, now, sent_at))
             self._keep(wave)
         return wave

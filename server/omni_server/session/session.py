@@ -32,7 +32,7 @@ from omni.engine.protocol import (
     SessionSpec,
 )
 from omni_server.session.answers import StartApart, StopApart
-from omni_server.session.commands import AddItem, AppendAudio, Command, CreateResponse
+from omni_server.session.commands import AddItem, AppendAudio, Command, CommitAudio, CreateResponse, DeleteItem
 from omni_server.session.core import Core
 from omni_server.session.events import Ended, Event, Problem, Transcribed
 from omni_server.session.outbox import Outbox, Straight
@@ -48,6 +48,8 @@ MOST_UNITS = 64  # that wait for the engine before the client has to
 MOST_WINDOWS = 64  # 2 s that wait for the voice detector before the client has to
 IN_ORDER = (EndOfTurn, Reopen, Wait)  # what a cancel must not overtake
 TURNED_DOWN = (Refused, Overflow, Closed)
+NOT_OPENED = (Full, Closed, Refused)
+MORE_TO_TELL = (AddItem, CommitAudio, CreateResponse, DeleteItem)  # each may be many units
 About = TypeVarTuple("About")
 log = logging.getLogger(__name__)
 
@@ -138,6 +140,8 @@ class Session:
         """Take the next command of the client. Waits while the engine or the wire is behind; call it in order."""
         if self._outbox.full:
             await self._outbox.room()
+        if isinstance(command, MORE_TO_TELL):
+            await self._caught_up()
         if self._closed:
             return
         if isinstance(command, AddItem | CreateResponse):
@@ -155,10 +159,14 @@ class Session:
         if isinstance(command, AppendAudio):
             if len(command.samples) > command.rate // 2:
                 await asyncio.sleep(0)  # a long piece has taken milliseconds: let others run
-            ear = self.core.listening.ear
-            while (len(self._units) > MOST_UNITS or ear.waiting > MOST_WINDOWS) and not self._closed:
-                self._stirred.clear()
-                await self._stirred.wait()
+            await self._caught_up()
+
+    async def _caught_up(self) -> None:
+        """Wait while the engine or the voice detector has much before it."""
+        ear = self.core.listening.ear
+        while (len(self._units) > MOST_UNITS or ear.waiting > MOST_WINDOWS) and not self._closed:
+            self._stirred.clear()
+            await self._stirred.wait()
 
     async def _see(self, command: AddItem | CreateResponse) -> None:
         """Read the pictures that come with it, unless the engine has no eyes: then the core turns them down unread."""
@@ -322,8 +330,8 @@ class Session:
             await self._slots.free(told)
         try:
             self._attach(await self._slots.take(spec))
-        except (Full, Closed) as error:
-            self.core.lost("engine_full" if isinstance(error, Full) else "engine_closed", str(error))
+        except NOT_OPENED as error:
+            self.core.lost(_why(error), str(error))
 
     def _hear(self, told: EngineSession, event: AudioOut) -> bool:
         """Sound of the engine, straight; False where it has to wait in its queue."""
@@ -357,8 +365,8 @@ class Session:
         response, ended = chore.origin.response, False
         try:
             apart = await self._slots.take(chore.spec)
-        except (Full, Closed) as error:
-            self._fail_apart(response, "engine_full" if isinstance(error, Full) else "engine_closed", str(error))
+        except NOT_OPENED as error:
+            self._fail_apart(response, _why(error), str(error))
             return
         try:
             for unit in (*chore.units, EndOfTurn(chore.origin)):
@@ -382,3 +390,7 @@ class Session:
     def _fail_apart(self, response: str, code: str, message: str) -> None:
         self.core.fail(response, code, message)
         self.moved()
+
+
+def _why(error: Exception) -> str:
+    return {Full: "engine_full", Refused: "engine_refused"}.get(type(error), "engine_closed")

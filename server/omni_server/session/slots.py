@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from omni.engine.protocol import Closed, Engine, EngineSession, Full, SessionSpec
+from omni.engine.protocol import Closed, Engine, EngineSession, Full, Refused, SessionSpec
 
 
 @dataclass
@@ -19,7 +19,7 @@ class Slots:
     _work: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def take(self, spec: SessionSpec) -> EngineSession:
-        """Open one; raises `Full` or `Closed`."""
+        """Open one; raises `Full`, `Closed` or `Refused`."""
         opening = asyncio.create_task(self.engine.open(spec))
         self._opening.add(opening)
         try:
@@ -64,6 +64,6 @@ async def _close(session: EngineSession) -> None:
 async def _undo(opening: "asyncio.Task[EngineSession]") -> None:
     try:
         session = await opening
-    except (Full, Closed):
+    except (Full, Closed, Refused):
         return
     await session.close()

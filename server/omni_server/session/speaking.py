@@ -48,6 +48,7 @@ class Speaking:
     answered: list[str] = field(default_factory=list)  # the user's spoken items it answers
     truncated: dict[str, float] = field(default_factory=dict)  # s, by item: the client said so meanwhile
     reopened: bool = False
+    queued: bool = False  # behind another answer
     thinking: bool = False
     begun: bool = False  # something of it has come
     spoken: float = 0.0  # s of audio said

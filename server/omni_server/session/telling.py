@@ -134,7 +134,8 @@ class Telling:
             self.audio(loose)
 
     def cancel(self, heard: float | None) -> None:
-        """Stop answering, or: of the last answer only so much was heard."""
+        """Stop answering, or: of the last answer only so much was heard. Either takes back what was prepared."""
+        self.begun = None
         self.units.append(Cancel(heard))
 
     def reopen(self, spec: SessionSpec, conversation: Iterable[Item]) -> None:

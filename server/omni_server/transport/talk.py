@@ -15,10 +15,10 @@ from omni_server.session.commands import AppendAudio, Command
 from omni_server.session.events import Ended, Event, Problem, ResponseCreated, ResponseDone
 from omni_server.session.session import Session
 from omni_server.transport.connection import Connection, Message, Rest, SlowReader
-from omni_server.transport.journal import Journal
+from omni_server.transport.journal import Journal, Lost
 from omni_server.transport.parking import Parking, Slip
 
-NORMAL, GOING_AWAY, INTERNAL, TRY_AGAIN, TOO_SLOW = 1000, 1001, 1011, 1013, 4008
+NORMAL, GOING_AWAY, POLICY, INTERNAL, TRY_AGAIN, TOO_SLOW = 1000, 1001, 1008, 1011, 1013, 4008
 FAULTS = frozenset({"error", "internal_error"})  # why a session ended, where the server is to blame
 LEFT_ON_PURPOSE = frozenset({1000, 1001})  # close codes after which nobody comes back
 log = logging.getLogger(__name__)
@@ -96,7 +96,13 @@ class Talk:
         if self._over:  # since it was let in
             return
         if received is not None and self.journal is not None:
-            self._again(connection, received)
+            try:
+                self._again(connection, received)
+            except Lost as lost:  # since it was let in; the session goes on waiting
+                await connection.close(POLICY, str(lost)[:100])
+                return
+        if self.slip is not None and self.parking is not None:
+            self.parking.unpark(self.slip)
         if self._link is not None:  # the client comes back before its old connection was missed
             self._link.cut_off()
         self._link = self._newest = connection
@@ -135,6 +141,8 @@ class Talk:
                         await self._do(self._take(message))
                     else:
                         return  # it does not count, so the client sends it again
+                    if connection.clogged:  # by answers of the wire itself, to one who asks and does not read
+                        await self._wait_for_reader(connection)
         except Closed:
             return
         except Exception:
@@ -163,7 +171,7 @@ class Talk:
 
     def _prompt(self, connection: Connection, message: Message) -> Message | Rest | None:
         """Sound that nothing waits before goes all the way at once: three rounds of the event loop less for a frame."""
-        if self._owed or self._over or self._link is not connection or not self.session.prompt:
+        if self._owed or self._over or self._link is not connection or connection.clogged or not self.session.prompt:
             return message
         try:
             commands = self._take(message)

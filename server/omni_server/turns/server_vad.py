@@ -6,6 +6,7 @@ from omni_server.turns.strategy import Likely, Resumed, Started, Stopped, Verdic
 from omni_server.turns.voice import Voice
 
 PER_MS = 16  # samples
+LEAST = 0.01  # of any threshold: below it everything is speech, and no turn ends
 
 
 class ByServerVad:
@@ -13,13 +14,13 @@ class ByServerVad:
 
     def __init__(self, wanted: ServerVad, speculate_ms: int) -> None:
         self._speculate = speculate_ms * PER_MS
-        self._voice = Voice(wanted.threshold)
+        self._voice = Voice(max(LEAST, wanted.threshold))
         self._speaking = self._likely = False
         self.change(wanted)
 
     def change(self, wanted: ServerVad) -> None:
         """Go on like this, also with a turn that is open."""
-        self._threshold = self._voice.threshold = wanted.threshold
+        self._threshold = self._voice.threshold = max(LEAST, wanted.threshold)
         self._patience = max(WINDOW, wanted.silence_duration_ms * PER_MS)
 
     def window(self, start: int, probability: float, level: float) -> list[Verdict]:
@@ -37,7 +38,7 @@ class ByServerVad:
             return [Resumed(start)]
         if self._voice.silence >= self._patience:
             return self.starve(end)
-        if not self._likely and 0 < self._speculate <= self._voice.silence:
+        if sound == "silence" and not self._likely and 0 < self._speculate <= self._voice.silence:
             self._likely = True
             return [Likely(end)]
         return []

@@ -31,7 +31,8 @@ class Voice:
 
     def go_on(self, start: int, probability: float, level: float) -> Sound:
         """The next window of it."""
-        enough = self.threshold if self.silence or self._noise else self.threshold - HYSTERESIS
+        lower = max(self.threshold - HYSTERESIS, self.threshold / 2)
+        enough = self.threshold if self.silence or self._noise else lower
         if probability >= enough:
             self._level += ADAPT * (level - self._level)
             self._noise = self.silence = 0

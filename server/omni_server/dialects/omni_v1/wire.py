@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from omni.engine.clock import Clock, SystemClock
 from omni_server.dialects.dialect import NotServed, WireLimits
 from omni_server.dialects.omni_v1 import control, telling
-from omni_server.dialects.omni_v1.configure import Wanted, configured
+from omni_server.dialects.omni_v1.configure import Format, Wanted, configured
 from omni_server.dialects.omni_v1.fields import BadField, Fields, repaired
 from omni_server.dialects.omni_v1.frame import CODES, FIRST, HEADER, LAST, PCM16, BadFrame, Frame, unpack
 from omni_server.dialects.omni_v1.hearing import ClientClock, Hearing
@@ -23,6 +24,8 @@ from omni_server.session.events import (
     OutputAdded,
     PartDone,
     Place,
+    ResponseCreated,
+    ResponseDone,
     SessionChanged,
     SessionOpened,
 )
@@ -39,7 +42,7 @@ class Stream:
 
     number: int
     encoder: Encoder
-    item: str
+    answer: str
     sequence: int = 0
     sample: int = 0
     codes: int = 0  # frames of codes so far
@@ -56,7 +59,9 @@ class OmniV1:
     _client: ClientClock = field(default_factory=ClientClock)
     _answers: list[str | bytes] = field(default_factory=list)
     _streams: int = 0
-    _stream: Stream | None = None
+    _live: dict[str, Stream] = field(default_factory=dict)  # by item: an answer may be spoken beside another
+    _shown: Format = field(default_factory=Format)  # of sound, as the client was last told
+    _formats: dict[str, Format] = field(default_factory=dict)  # of each answer: that of its beginning
 
     def __post_init__(self) -> None:
         self.hearing = Hearing(self.wanted.audio_in)
@@ -74,6 +79,8 @@ class OmniV1:
             return self._control(frame)
         simple = self.hearing.simple(frame)
         if simple is not None:
+            if len(simple) > self.hearing.format.rate:
+                return _cut(simple, self.hearing.format.rate, None)
             return [AppendAudio(simple, self.hearing.format.rate)]
         try:
             came = unpack(frame)
@@ -81,7 +88,7 @@ class OmniV1:
         except BadFrame as bad:
             return [Reject("bad_frame", str(bad), bad.field)]
         sent_at = None if came.time is None else self._client.ours(came.time, self.clock.now())
-        return [AppendAudio(samples, self.wanted.audio_in.rate, sent_at)] if len(samples) else []
+        return _cut(samples, self.wanted.audio_in.rate, sent_at)
 
     def answers(self) -> list[str | bytes]:
         """What the wire itself answers, now."""
@@ -144,33 +151,45 @@ class OmniV1:
             case CodesDelta(place=place, codes=codes):
                 stream = self._of(place)
                 payload = bytes((codes.shape[1],)) + np.ascontiguousarray(codes, "<u2").tobytes()
-                frame = Frame(CODES, payload, 0, stream.number, stream.sequence, stream.codes)
+                frame = Frame(
+                    CODES, payload, 0 if stream.sequence else FIRST, stream.number, stream.sequence, stream.codes
+                )
                 stream.sequence += 1
                 stream.codes += len(codes)
                 return [frame.pack()]
             case SessionOpened(session=session, setup=setup):
+                self._shown = Format(**setup.wire["audio_out"])
                 return [_json({"type": "opened", "protocol": "omni.v1", "session": session, "model": setup.model,
                                "server": round(self.clock.now(), 6), "configuration": setup.wire})]  # fmt: skip
             case SessionChanged(setup=setup):
+                self._shown = Format(**setup.wire["audio_out"])
                 return [_json({"type": "configured", "configuration": setup.wire})]
             case OutputAdded(place=place, item=item):
                 about: dict[str, Any] = {"type": "output_started", "answer": place.response, "item": place.item}
                 if isinstance(item, Message):
                     stream = self._of(place)
-                    about |= {"stream": stream.number, "audio": vars(self.wanted.audio_out)}
+                    about |= {"stream": stream.number, "audio": vars(self._format(place))}
                 return [_json(about)]
             case PartDone(place=place, speech=True):
                 return self._end(place)
             case _:
+                if isinstance(event, ResponseCreated):
+                    self._formats[event.answer.id] = self._shown
+                elif isinstance(event, ResponseDone):
+                    self._formats.pop(event.answer.id, None)
+                    self._live = {item: s for item, s in self._live.items() if s.answer != event.answer.id}
                 told = telling.told(event)
                 return [] if told is None else [_json(told)]
 
+    def _format(self, place: Place) -> Format:
+        return self._formats.get(place.response, self._shown)
+
     def _of(self, place: Place) -> Stream:
-        stream = self._stream
-        if stream is None or stream.item != place.item:
+        stream = self._live.get(place.item)
+        if stream is None:
             number = self._streams = self._streams % (STREAMS - 1) + 1
-            out = self.wanted.audio_out
-            stream = self._stream = Stream(number, encoder(out.type, out.rate), place.item)
+            out = self._format(place)
+            stream = self._live[place.item] = Stream(number, encoder(out.type, out.rate), place.response)
         return stream
 
     def _sound(self, event: AudioDelta) -> list[str | bytes]:
@@ -190,13 +209,18 @@ class OmniV1:
         return frame
 
     def _end(self, place: Place) -> list[str | bytes]:
-        stream = self._stream
-        if stream is None or stream.item != place.item:
+        stream = self._live.pop(place.item, None)
+        if stream is None:
             return []
         frames: list[str | bytes] = [self._frame(stream, payload, count) for payload, count in stream.encoder.finish()]
         frames.append(self._frame(stream, b"", 0, LAST))
-        self._stream = None
         return frames
+
+
+def _cut(samples: NDArray[np.float32], rate: int, sent_at: float | None) -> list[Command]:
+    """Sound a second at a time, so that nobody waits for a long piece; `sent_at` is when the last of it left."""
+    starts = range(0, len(samples), rate)
+    return [AppendAudio(samples[at : at + rate], rate, sent_at if at == starts[-1] else None) for at in starts]
 
 
 def _json(about: Mapping[str, Any]) -> str:

@@ -37,7 +37,7 @@ class RealtimeDialect:
         self._shown: Mapping[str, Any] = session  # with every update that was answered
         self._setup = setup_of(session)
         self._sound_in = Format(session["audio"]["input"]["format"]["type"])
-        self._formats: dict[str, Format] = {}  # of answers that want another than the session
+        self._formats: dict[str, Format] = {}  # of each answer: that of its beginning
         self._conversation = f"conv_{secrets.token_hex(8)}"
         self._events = f"event_{secrets.token_hex(8)}_"
         self._numbers = count(1)
@@ -70,8 +70,8 @@ class RealtimeDialect:
             return self._sound(event)
         if isinstance(event, SessionChanged | SessionOpened):
             self._shown = event.setup.wire
-        elif isinstance(event, ResponseCreated) and event.answer.wire.get("format") is not None:
-            self._formats[event.answer.id] = event.answer.wire["format"]
+        elif isinstance(event, ResponseCreated):
+            self._formats[event.answer.id] = event.answer.wire.get("format") or self._usual
         elif isinstance(event, ResponseDone):
             self._formats.pop(event.answer.id, None)
         return [
@@ -98,13 +98,17 @@ class RealtimeDialect:
     def _sound(self, event: AudioDelta) -> list[str | bytes]:
         # The most frequent frame by far: a template takes a third of the time of json.dumps, and no part needs escapes.
         place = event.place
-        sound = self._formats.get(place.response) or Format(self._shown["audio"]["output"]["format"]["type"])
+        sound = self._formats.get(place.response) or self._usual
         return [
             f'{{"type":"response.output_audio.delta","event_id":"{self._event_id()}",'
             f'"response_id":"{place.response}","item_id":"{place.item}","output_index":{place.output},'
             f'"content_index":{place.part},"delta":"{sound.encode(samples)}"}}'
             for samples in pieces(event)
         ]
+
+    @property
+    def _usual(self) -> Format:
+        return Format(self._shown["audio"]["output"]["format"]["type"])
 
     def _event_id(self) -> str:
         return f"{self._events}{next(self._numbers)}"
