@@ -112,6 +112,11 @@ class WorkerSession:
         """End the session; its place in the worker is free when this returns."""
         if not self.outlet.ended:
             self.outlet.close()
+        self._moved.set()
+        replies, self._replies = self._replies, {}
+        for reply in replies.values():
+            if not reply.done():
+                reply.set_exception(Closed("the session is over"))
         await self._engine.end(self)
 
     # From the engine
@@ -374,9 +379,12 @@ class WorkerEngine:
     async def _watch(self, process: Process) -> None:
         """Kill a worker that says nothing any more: its event loop hangs, or somebody stopped it."""
         while True:
+            asked = self._clock.now()
             process.channel.send({"t": "ping"})
             await self._clock.sleep(HEARTBEAT)
-            if (quiet := self._clock.now() - self._heard) > self._silence:
+            if self._clock.now() - asked > 2 * HEARTBEAT:  # it was this process that stood still
+                self._heard = self._clock.now()
+            elif (quiet := self._clock.now() - self._heard) > self._silence:
                 log.error("the engine's process has said nothing for %.0f s: killing it", quiet)
                 process.child.kill()
                 return

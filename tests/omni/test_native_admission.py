@@ -32,6 +32,18 @@ def test_a_place_is_free_again_when_somebody_was_silent_for_long() -> None:
     virtual_time.run(main())
 
 
+def test_of_two_that_come_at_once_for_an_idle_place_one_has_it() -> None:
+    async def main() -> None:
+        engine = engine_of(planted(), sessions=1, idle=60.0)
+        await engine.open(SessionSpec())
+        await asyncio.sleep(61)
+        opened = await asyncio.gather(*(engine.open(SessionSpec()) for _ in range(2)), return_exceptions=True)
+        assert sorted(type(one).__name__ for one in opened) == ["Full", "NativeSession"]
+        await engine.close()
+
+    virtual_time.run(main())
+
+
 def test_a_session_that_opens_while_the_last_one_closes_is_answered() -> None:
     async def main() -> None:
         engine = engine_of(planted())

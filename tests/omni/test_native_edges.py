@@ -591,3 +591,32 @@ def test_instructions_that_were_read_beside_poison_are_read_again() -> None:
         await engine.close()
 
     virtual_time.run(main())
+
+
+def test_what_was_predicted_of_a_turn_that_is_over_is_not_said_again_when_it_is_read_again() -> None:
+    async def main() -> None:
+        session = await (engine := engine_of(random_bundle())).open(SessionSpec(longest=2, transcribes=False))
+        for unit in speech(4.0):
+            await session.push(unit)
+            await asyncio.sleep(len(unit.samples) / unit.rate)
+        await session.push(EndOfTurn(origin(1)))
+        assert any(isinstance(event, TurnPrediction) for event in await until_end(session, origin(1)))
+        await session.push(Configure(SessionSpec(instructions="Be brief.", longest=2, transcribes=False)))
+        assert not await until_quiet(session, 5.0)
+        assert not session.lane.tape.unread
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+def test_what_can_never_fit_is_refused_without_being_weighed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        session = await (engine := engine_of(planted())).open(SessionSpec())
+        monkeypatch.setattr(session.turn, "weigh", None)
+        with pytest.raises(Refused, match="a text of 1000000 characters is longer than a turn"):
+            await session.push(TextIn("a" * 1_000_000))
+        with pytest.raises(Refused, match="tool light: the properties of its parameters are no object"):
+            await session.push(Configure(SessionSpec(tools=(Tool("light", parameters={"properties": [1]}),))))
+        await engine.close()
+
+    virtual_time.run(main())

@@ -22,6 +22,8 @@ from omni.engine.protocol import (
     Event,
     Failed,
     ImageIn,
+    Overflow,
+    Refused,
     SessionSpec,
     TextDelta,
     TextIn,
@@ -310,6 +312,54 @@ def test_a_transcript_that_breaks_leaves_the_answers_alone(monkeypatch: pytest.M
         assert events[-1] == Done(origin(1))
         assert [e.code for e in events if isinstance(e, Failed)] == ["no_transcript"]
         assert writers(engine) == [None]
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+def test_a_session_that_nobody_reads_keeps_no_other_from_its_end() -> None:
+    bundle = planted("c", frames=1, heard="ab")
+
+    async def main() -> None:
+        engine = engine_of(bundle)
+        unread, other = await engine.open(SessionSpec()), await engine.open(SessionSpec())
+        for number in range(1, 80):  # until it may not go on
+            try:
+                await ask(unread, origin(number))
+            except (Overflow, Refused):
+                break
+            await asyncio.sleep(1)
+        assert not unread.outlet.room
+        await ask(other, origin(1))
+        events = await until_end(other, origin(1))
+        assert words_of(events) == [Transcript("ab", final=True, turn=origin(1))]
+        assert writers(engine) == [None]
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+def test_where_the_context_is_full_nothing_is_written_down_and_everybody_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        engine = engine_of(planted("c", frames=1))
+        session, other = await engine.open(SessionSpec()), await engine.open(SessionSpec())
+        await talk(session, 1.0)
+        tape = session.lane.tape
+        tape.put(torch.zeros(tape.room, tape.vectors.shape[1]))
+        tape.read = engine.slots.cache.lengths[session.lane.slot] = tape.capacity
+        monkeypatch.setattr(NativeSession, "grown", SKETCH)
+        engine.transcripts.begin()
+        assert writers(engine) == [None]
+        engine.transcripts.want(session, tape.capacity, 10, origin(1))
+        engine.transcripts.begin()
+        assert writers(engine) == [None]
+        (failed,) = [event for event in await until_quiet(session, QUIET) if isinstance(event, Failed)]
+        assert (failed.code, failed.fatal) == ("no_transcript", False)
+        monkeypatch.undo()
+        await ask(other, origin(1))
+        assert (await until_end(other, origin(1)))[-1] == Done(origin(1))
         await engine.close()
 
     virtual_time.run(main())

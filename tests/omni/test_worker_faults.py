@@ -320,3 +320,53 @@ def test_an_engine_that_says_that_it_is_broken_gets_a_new_process() -> None:
             assert engine.restarts == 1
 
     run(main())
+
+
+# Waiting
+
+
+class Stuck(ScriptedSession):
+    """Never done with a text."""
+
+    async def push(self, unit: Unit) -> None:
+        if isinstance(unit, TextIn):
+            await asyncio.Event().wait()
+        await super().push(unit)
+
+
+class StuckEngine(ScriptedEngine):
+    def begin(self, spec: SessionSpec) -> ScriptedSession:
+        return Stuck(spec, self.clock, scripts=self._scripts, notices=self._notices, closed=self.forget)
+
+
+def stuck() -> ScriptedEngine:
+    return StuckEngine([Say("hello")])
+
+
+def test_who_waits_when_the_session_is_closed_is_told_so() -> None:
+    async def main() -> None:
+        async with worker(HERE + "stuck") as engine:
+            session = await engine.open(SessionSpec())
+            waiting = asyncio.create_task(session.push(TextIn("hello")))
+            await asyncio.sleep(0.1)
+            await session.close()
+            with pytest.raises(Closed):
+                await asyncio.wait_for(waiting, 5)
+
+    run(main())
+
+
+def test_a_worker_is_not_blamed_for_a_pause_of_this_process() -> None:
+    async def main() -> None:
+        async with asyncio.timeout(60):
+            engine = await WorkerEngine.start(ECHO, silence=1.5)
+            try:
+                session, pid = await engine.open(SessionSpec()), engine.pid
+                await asyncio.sleep(0.3)
+                time.sleep(2.5)  # noqa: ASYNC251  # as when it is stopped and goes on
+                await asyncio.sleep(1.5)
+                assert (engine.pid, session.outlet.ended) == (pid, False)
+            finally:
+                await engine.close()
+
+    run(main())

@@ -63,8 +63,8 @@ def test_a_truncation_that_comes_while_an_answer_is_prepared_takes_it_back_and_i
 
 def test_a_late_truncation_does_not_end_the_answer_that_is_being_made() -> None:
     async def main() -> None:
-        scripts = [Say("hello there you"), Speak(3.0)], [Say("second", after=1.0), Speak(0.5)]
-        async with talk(ScriptedEngine(*scripts)) as t:
+        engine = ScriptedEngine([Say("hello there you"), Speak(3.0)], [Say("second", after=1.0), Speak(0.5)])
+        async with talk(engine) as t:
             await t.turns(None)
             for _ in range(2):
                 await t.say(tone(0.5))

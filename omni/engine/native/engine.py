@@ -112,12 +112,7 @@ class NativeEngine:
             raise Closed("the engine is closed")
         if self.broken:
             raise Full("the model cannot be run in this process any more", RETRY)
-        slot = self.slots.free(range(self.sessions))
-        if slot is None:
-            slot = await self._release_idle()
-        if slot is None:
-            raise Full(f"all {self.sessions} sessions are taken: try again in {RETRY:g} s", RETRY)
-        rows = len(self.open_sessions) + 1
+        rows = min(len(self.open_sessions) + 1, self.sessions)
         if rows > 1 and not self.times.fits(rows, self.budget):  # who is alone disturbs nobody, and is learned from
             took = self.times.p99(rows) or 0.0
             raise Full(
@@ -125,6 +120,11 @@ class NativeEngine:
                 f"try again in {RETRY:g} s",
                 RETRY,
             )
+        slot = self.slots.free(range(self.sessions))
+        if slot is None:
+            slot = await self._release_idle()
+        if slot is None:
+            raise Full(f"all {self.sessions} sessions are taken: try again in {RETRY:g} s", RETRY)
         given: list[Lane] = []
 
         def lane(owner: NativeSession) -> Lane:
@@ -277,10 +277,9 @@ class NativeEngine:
         longest = min(idle, key=lambda s: s.used, default=None)
         if longest is None or self.clock.now() - longest.used < self.idle:
             return None
-        slot = longest.lane.slot
         longest.fail("idle", f"nothing came for {self.idle:g} s and the place was needed: connect again")
         await self.forget(longest)
-        return slot
+        return self.slots.free(range(self.sessions))  # somebody else may have been quicker
 
 
 def native(folder: str | Path, *, sessions: int = 16, capacity: int | None = None, device: str = "cpu") -> NativeEngine:

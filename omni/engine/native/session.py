@@ -5,7 +5,7 @@ is cut where the ear stopped, closed as the script closes answers, and the next 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
@@ -21,7 +21,7 @@ from omni.engine.native.pace import Pace
 from omni.engine.native.prefixes import Prefixes
 from omni.engine.native.reply import Reply
 from omni.engine.native.tape import Item
-from omni.engine.native.turn import Entry, Turn, instructions
+from omni.engine.native.turn import Entry, Turn, instructions, longest_piece
 from omni.engine.native.voice import Voice
 from omni.engine.outlet import Outlet
 from omni.engine.protocol import (
@@ -179,9 +179,15 @@ class NativeSession:
                 raise Closed("the session is over")
 
     def _hear(self, unit: AudioIn | TextIn | ImageIn) -> None:
-        tokens, ids = self.turn.weigh(unit)
         tape = self.lane.tape
         most = self._most(max(self._kept(), len(self._next[1]) if self._next is not None else 0))
+        if isinstance(unit, TextIn) and len(unit.text) > most * longest_piece(
+            self.engine.bundle.text
+        ):  # not weighed: that takes long
+            raise Refused(
+                f"a text of {len(unit.text)} characters is longer than a turn of {most} tokens: make it shorter"
+            )
+        tokens, ids = self.turn.weigh(unit)
         if not isinstance(unit, AudioIn) and tokens > most:
             raise Refused(f"this makes {tokens} tokens and a turn has room for {most}: make it shorter")
         if self.turn.tokens + tokens > most:
@@ -363,6 +369,9 @@ class NativeSession:
                 self.system = tuple(ids)
 
     def _system(self, spec: SessionSpec) -> list[int]:
+        for tool in spec.tools:
+            if not isinstance(tool.parameters.get("properties") or {}, Mapping):
+                raise Refused(f"tool {tool.name}: the properties of its parameters are no object")
         ids = instructions(self.engine.bundle, spec.instructions, spec.tools)
         capacity = self.lane.tape.capacity
         if len(ids) > capacity // 2:
@@ -421,9 +430,11 @@ class NativeSession:
         return turn.tokens - lane.tape.unread - turn.sketched
 
     def predicted(self, probability: float) -> None:
-        """How probable it is that the turn is over."""
+        """How probable it is that the turn is over; of a turn before, which may be read again, nobody wants to know."""
         tape = self.lane.tape
-        self.outlet.offer(TurnPrediction(probability, self.turn.seconds - SECONDS * (tape.sound[1] - tape.read)))
+        at = self.turn.seconds - SECONDS * (tape.sound[1] - tape.read)
+        if self.placed and at > 0:
+            self.outlet.offer(TurnPrediction(probability, at))
 
     def chosen(self) -> None:
         """The reply went on."""

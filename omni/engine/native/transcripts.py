@@ -16,8 +16,8 @@ from omni.engine.native.embedding import Embedding
 from omni.engine.native.lane import Lane
 from omni.engine.native.reply import Reply
 from omni.engine.native.schedule import CHUNK
-from omni.engine.native.tick import alone
-from omni.engine.protocol import Failed, Origin, Transcript
+from omni.engine.native.tick import LAST
+from omni.engine.protocol import Failed, Origin, Overflow, Transcript
 from omni.model.sampling import Sampler
 from omni.sampling import GREEDY
 from omni.script import TRANSCRIBE
@@ -61,13 +61,21 @@ class Branch:
         self.origin = wanted.origin
         self.engine = engine
         self.lane: Lane = engine.slots.give(slot, self)
-        tape, source = self.lane.tape, wanted.session.lane
+        try:
+            self._begin(wanted)
+        except BaseException:
+            engine.slots.release(self.lane)
+            raise
+
+    def _begin(self, wanted: Wanted) -> None:
+        """Copy what the model has read, and ask."""
+        engine, tape, source = self.engine, self.lane.tape, wanted.session.lane
         if wanted.vectors is not None:
             tape.put(wanted.vectors)
             tape.pictures = [p for p in wanted.pictures if p[1] <= wanted.upto]
         else:
             tape.put(source.tape.vectors[: wanted.upto])
-            engine.slots.cache.copy(source.slot, slot, wanted.upto)
+            engine.slots.cache.copy(source.slot, self.lane.slot, wanted.upto)
             tape.read = wanted.upto
         bundle = engine.bundle
         self.lane.reply = Reply(
@@ -83,19 +91,21 @@ class Branch:
         """Another id; at the end the transcript leaves."""
         reply = self.lane.reply
         assert reply is not None
-        if reply.over and self.session.outlet.offer(Transcript(reply.text.strip(), final=True, turn=self.origin)):
+        if reply.over:
+            # Also where nobody reads: turns are counted elsewhere, and others wait for the slot.
+            self.session.outlet.offer(Transcript(reply.text.strip(), final=True, turn=self.origin), counted=True)
             self.engine.transcripts.end(self)
 
     def poisoned(self, _start: int) -> None:
         """It cannot be written."""
         said = "the model's numbers are not finite: there is no transcript"
-        self.session.outlet.offer(Failed(None, "not_finite", said))
+        self.session.outlet.offer(Failed(None, "not_finite", said), counted=True)
         self.engine.transcripts.end(self)
 
     def broke(self, error: Exception) -> None:
         """It cannot be written either; the session goes on."""
         said = f"a step of the model failed: {type(error).__name__}: {error}: there is no transcript"
-        self.session.outlet.offer(Failed(None, "no_transcript", said))
+        self.session.outlet.offer(Failed(None, "no_transcript", said), counted=True)
         self.engine.transcripts.end(self)
 
 
@@ -181,9 +191,6 @@ class Transcripts:
 
     def begin(self) -> None:
         """Begin what can begin: its turn is read, or was read and is gone, and a slot is free."""
-        for branch in [b for b in self.branches if b.lane.reply is not None and b.lane.reply.over]:
-            with alone(branch.lane):
-                branch.chosen()  # nobody had read the events
         sketch = self.sketch
         if sketch is not None and (self.waiting or sketch.stale):
             self.end(sketch)
@@ -194,7 +201,11 @@ class Transcripts:
             tape = wanted.session.lane.tape
             if wanted.vectors is not None or tape.read >= wanted.upto:
                 self.waiting.remove(wanted)
-                self.branches.append(Branch(wanted, slot, self.engine))
+                try:
+                    self.branches.append(Branch(wanted, slot, self.engine))
+                except Overflow:
+                    said = "the context is full: there is no room for a transcript"
+                    wanted.session.outlet.offer(Failed(None, "no_transcript", said), counted=True)
         if not self.waiting and self.sketch is None:
             self._sketch()
 
@@ -205,6 +216,8 @@ class Transcripts:
         if slot is None or session is None or session.grown < SKETCH:
             return
         tape, turn = session.lane.tape, session.turn
+        if tape.capacity - tape.read <= LAST:
+            return
         turn.sketched += session.grown  # also where there is no time: the next look is 0.4 s of sound later
         if not engine.times.fits(len(engine.open_sessions) + len(self.branches) + 1, engine.budget / 2):
             return  # who is answered comes first

@@ -3,6 +3,7 @@
 import copy
 from collections import deque
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ from omni.bundle import Bundle
 from omni.engine.native.tape import Piece
 from omni.engine.protocol import SAMPLE_RATE, AudioIn, ImageIn, TextIn
 from omni.script import ANSWER, END, RESULT, SYSTEM, USER, system
+from omni_tokenizers import Text
 from omni_tokenizers.sequence import Audio, Image
 
 SAMPLES_A_TOKEN = 640  # 40 ms; a token of sound is never shorter
@@ -125,6 +127,12 @@ class Turn:
     def _out(self, entry: Entry) -> None:
         self.tokens += len(entry) if isinstance(entry, list) else entry.length
         self.entries.append(entry)
+
+
+@cache
+def longest_piece(text: Text) -> int:
+    """Bytes of the longest entry of a vocabulary."""
+    return max(len(text.decode_bytes([number])) for number in range(text.size))
 
 
 def instructions(bundle: Bundle, words: str, tools: tuple[Any, ...]) -> Ids:
