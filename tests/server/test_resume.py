@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from omni.engine.scripted import Say, ScriptedEngine
 from omni_server.limits.keys import Keyring
@@ -360,3 +360,34 @@ def test_the_journal_counts_sound_as_well() -> None:
     assert journal.sent == 2
     with pytest.raises(Lost, match="the last 1 are still there"):
         journal.after(0)
+
+
+async def test_what_is_pushed_out_of_the_journal_at_the_last_moment_leaves_a_session_that_still_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with serving(ScriptedEngine([Say("ok")]), resume=Resume(grace_s=30)) as server:
+        traveller = Traveller(server)
+        await traveller.arrive()
+        await traveller.hear()
+        traveller.socket.transport.abort()
+        await until(lambda: server.parking.waiting == 1)
+        (talk,) = server.talks
+        assert talk.journal is not None
+        after, asked = talk.journal.after, 0
+
+        def gone(received: int) -> Any:
+            nonlocal asked
+            asked += 1
+            if asked == 2:  # the first is at the door
+                raise Lost("it is not kept any more")
+            return after(received)
+
+        monkeypatch.setattr(talk.journal, "after", gone)
+        other = await connect(f"ws://127.0.0.1:{server.port}/v1/omni?resume={traveller.token}&received=1")
+        with pytest.raises(ConnectionClosed):
+            await asyncio.wait_for(other.recv(), 5)
+        assert other.close_code == 1008
+        assert server.parking.waiting == 1
+        await traveller.arrive()
+        assert server.parking.waiting == 0
+        await traveller.socket.close()

@@ -209,6 +209,29 @@ async def test_an_engine_waits_for_a_client_that_does_not_read_and_the_client_is
         assert 'omni_sessions_ended_total{reason="slow reader"} 1.0' in page
 
 
+async def test_who_pings_and_does_not_read_fills_no_memory_and_is_cut_off() -> None:
+    quick = Socket(send_bytes=20_000, slow_reader_s=0.5, close_s=0.2)
+    async with serving(socket=quick) as server, connect(f"ws://127.0.0.1:{server.port}/v1/omni", max_queue=1) as one:
+        await one.recv()
+        one.transport.pause_reading()
+        most = 0
+
+        async def ping() -> None:
+            nonlocal most
+            for number in range(100_000):
+                await one.send('{"type":"ping","t":1.5}')
+                if number % 500 == 0:
+                    await asyncio.sleep(0)
+                    most = max(most, *(c.transport.get_write_buffer_size() for c in server._connections), 0)
+
+        pinging = asyncio.create_task(ping())
+        await until(lambda: not server.talks)
+        pinging.cancel()
+        await asyncio.gather(pinging, return_exceptions=True)
+        assert most < 400_000
+        one.transport.abort()
+
+
 async def test_a_client_that_is_dead_is_missed() -> None:
     async with serving(socket=replace(QUICK.socket, heartbeat_s=0.1, heartbeat_patience_s=0.1)) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
