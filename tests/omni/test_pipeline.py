@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from omni.engine.answering import StageFailed
 from omni.engine.clock import LoopClock
 from omni.engine.pipeline.clauses import Clauses
 from omni.engine.pipeline.pipeline import PipelineEngine, PipelineSession, pipeline
 from omni.engine.pipeline.registry import PLUGINS, make, register
-from omni.engine.pipeline.scripted import ScriptedEars, ScriptedModel, ScriptedVoice
+from omni.engine.pipeline.scripted import ScriptedEars, ScriptedHearing, ScriptedModel, ScriptedVoice
 from omni.engine.pipeline.stages import Call, Message, Stopped
 from omni.engine.protocol import (
     AudioOut,
@@ -161,9 +162,58 @@ def test_a_turn_that_was_interrupted_before_it_was_written_down_is_not_forgotten
             await until_end(talk.session, origin(1))
             talk._number = 1
             await talk.turn("And three?")
-            assert talk.model.asked == [
-                (Message("system", "Be brief."), Message("user", "two and two"), Message("user", "And three?"))
+            assert talk.model.asked == [(Message("system", "Be brief."), Message("user", "two and two And three?"))]
+
+    run(main())
+
+
+def test_an_answer_cancelled_before_its_first_word_leaves_the_one_before_as_it_was() -> None:
+    async def main() -> None:
+        async with Talk() as talk:
+            await talk.turn()
+            await ask(talk.session, origin(2))  # writing it down takes 0.3 s
+            await asyncio.sleep(0.1)
+            await talk.session.push(Cancel(heard=0.0))
+            await until_end(talk.session, origin(2))
+            talk._number = 2
+            await talk.turn("And three?")
+            assert [m.text for m in talk.model.asked[-1]] == [
+                "Be brief.",
+                "two and two",
+                REPLY,
+                "two and two And three?",
             ]
+
+    run(main())
+
+
+def test_silence_is_no_answer_that_could_be_shortened() -> None:
+    async def main() -> None:
+        async with Talk() as talk:
+            await talk.turn()
+            talk.ears.text = ""
+            await talk.turn()
+            await talk.session.push(Cancel(heard=0.65))
+            await talk.turn("Sorry?")
+            assert [m.text for m in talk.model.asked[-1]] == ["Be brief.", "two and two", "It is four.", "Sorry?"]
+
+    run(main())
+
+
+@pytest.mark.parametrize("heard", [0.0, 0.62])
+def test_what_was_written_or_spoken_ahead_of_the_ear_is_not_kept(heard: float) -> None:
+    async def main() -> None:
+        async with Talk(delay=0.2) as talk:  # a chunk of 40 ms takes 0.2 s
+            await ask(talk.session, origin(1))
+            async for event in talk.session.events():
+                if isinstance(event, AudioOut) and (not heard or len(talk.voice.spoken) == 2):
+                    break
+            await talk.session.push(Cancel(heard=heard))
+            await until_end(talk.session, origin(1))
+            talk._number = 1
+            await talk.turn("Sorry?")
+            kept = [m.text for m in talk.model.asked[-1]][1:]
+            assert kept == (["two and two", "It is four.", "Sorry?"] if heard else ["two and two Sorry?"])
 
     run(main())
 
@@ -206,6 +256,34 @@ def test_a_tool_is_called_and_its_result_is_read() -> None:
                 Message("user", "Light, please."), Message("assistant", "One moment.", calls=(call,)),
                 Message("tool", "done", call="call_7"),
             )  # fmt: skip
+
+    run(main())
+
+
+def test_a_result_that_comes_late_stands_behind_its_call() -> None:
+    async def main() -> None:
+        call = Call("light", "{}", "call_7")
+        async with Talk(ScriptedModel([[call], "Sure.", "It is on."])) as talk:
+            await talk.turn("Light, please.")
+            await talk.turn("Well?")
+            assert [m.text for m in talk.model.asked[1]] == ["Be brief.", "Light, please. Well?"]
+            await talk.session.push(TextIn("done", role="tool", call="call_7"))
+            await talk.turn("And now?")
+            assert talk.model.asked[2][1:] == (
+                Message("user", "Light, please."), Message("assistant", "", calls=(call,)),
+                Message("tool", "done", call="call_7"), Message("user", "Well?"), Message("assistant", "Sure."),
+                Message("user", "And now?"),
+            )  # fmt: skip
+
+    run(main())
+
+
+def test_a_turn_of_text_and_speech_is_one_message() -> None:
+    async def main() -> None:
+        async with Talk() as talk:
+            await talk.session.push(TextIn("Look at this."))
+            await talk.turn()
+            assert talk.model.asked[0][1:] == (Message("user", "Look at this. two and two"),)
 
     run(main())
 
@@ -255,6 +333,32 @@ def test_a_stage_that_fails_fails_the_answer_by_name_and_the_session_goes_on(sta
             assert "could not convert" in events[-1].message  # type: ignore[union-attr]
             part.delay = kept
             assert (await talk.turn())[-1] == Done(origin(2), "stop")
+
+    run(main())
+
+
+class Deaf(ScriptedHearing):
+    """Cannot write down what is longer than half a second."""
+
+    async def finish(self) -> str:
+        if self.heard > 0.5:
+            raise StageFailed("too_long", "that is too long")
+        return await super().finish()
+
+
+def test_speech_that_cannot_be_written_down_fails_one_answer_by_its_own_code() -> None:
+    async def main() -> None:
+        async with Talk() as talk:
+            talk.ears.listen = lambda: Deaf(talk.ears)  # type: ignore[method-assign]
+            await say(talk.session, 1.0)
+            end = (await talk.turn())[-1]
+            assert isinstance(end, Failed)
+            assert end.code == "too_long"
+            for number in (2, 3):
+                assert (await talk.turn())[-1] == Done(origin(number), "stop")
+            await talk.turn("And three?")
+            heard = [m.text for m in talk.model.asked[-1] if m.role == "user"]
+            assert heard == ["two and two", "two and two", "And three?"]
 
     run(main())
 

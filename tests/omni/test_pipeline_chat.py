@@ -2,14 +2,19 @@
 
 import asyncio
 import json
+import shutil
+import ssl
+import subprocess
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from omni.engine.answering import StageFailed
 from omni.engine.pipeline.chat import ChatEndpoint
 from omni.engine.pipeline.http_stream import HttpError
 from omni.engine.pipeline.pipeline import PipelineEngine
@@ -157,7 +162,70 @@ def test_calls_of_tools_come_whole_out_of_their_fragments() -> None:
         ]
         async with endpoint(chunked(*fragments, "[DONE]")) as there:
             pieces = await all_of(ChatEndpoint(there.url, model="m"), Message("user", "Hi"))
-            assert pieces == [Call("light", '{"on": true}', "call_0"), Call("time", "{}", "call_1")]
+            assert pieces == [Call("light", '{"on":true}', "call_0"), Call("time", "{}", "call_1")]
+
+    run(main())
+
+
+def calls(*pieces: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"choices": [{"delta": {"tool_calls": list(pieces)}, **more}]}
+
+
+def begun(index: int | None, call: str | None, name: str | None, arguments: str = "") -> dict[str, Any]:
+    return {"index": index, "id": call, "function": {"name": name, "arguments": arguments}}
+
+
+LIGHT, TIME = Call("light", '{"on":true}', "a"), Call("time", "{}", "b")
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([calls(begun(0, "a", "light", '{"on":true}')), calls(begun(0, "b", "time", "{}"))], [LIGHT, TIME]),
+        ([calls(begun(0, "a", "light"), begun(0, None, None, '{"on":true}'), begun(0, "b", "time"))], [LIGHT, TIME]),
+        ([calls(begun(None, "a", "light", '{"on":true}'), begun(1, "b", "time"))], [LIGHT, TIME]),
+        ([calls(begun(None, "a", "light"), begun(None, None, None, '{"on":true}'))], [LIGHT]),
+        ([calls(begun(0, "a", "light", '{"on":'), begun(0, "x", None, "true}"))], [LIGHT]),  # an id for each piece
+        (
+            [calls({"function": {"name": "time"}}, {"function": {"name": "time"}})],
+            [Call("time", "{}", "call_0"), Call("time", "{}", "call_1")],
+        ),
+    ],
+)
+def test_calls_are_told_apart_where_their_index_does_not(events: list[Any], expected: list[Call]) -> None:
+    async def main() -> None:
+        async with endpoint(chunked(*events, "[DONE]")) as there:
+            assert await all_of(ChatEndpoint(there.url, model="m"), Message("user", "Hi")) == expected
+
+    run(main())
+
+
+@pytest.mark.parametrize("arguments", ['{"on":tr', "", "on"])
+def test_a_call_that_the_longest_answer_cut_is_not_made(arguments: str) -> None:
+    async def main() -> None:
+        cut = calls(begun(0, "b", "time", "{}"), begun(1, "a", "light", arguments), finish_reason="length")
+        async with endpoint(chunked(cut)) as there:
+            assert await all_of(ChatEndpoint(there.url, model="m"), Message("user", "Hi")) == [TIME, Stopped()]
+
+    run(main())
+
+
+@pytest.mark.parametrize("arguments", ["on", '"on"', "[1]", '{"on":NaN}', '{"on":tr', "[" * 100_000])
+def test_a_call_whose_arguments_are_no_object_is_no_call(arguments: str) -> None:
+    async def main() -> None:
+        async with endpoint(chunked(calls(begun(0, "a", "light", arguments)), "[DONE]", cut=9999)) as there:
+            with pytest.raises(StageFailed, match="no call") as failed:
+                await all_of(ChatEndpoint(there.url, model="m"), Message("user", "Hi"))
+            assert failed.value.code == "no_call"
+
+    run(main())
+
+
+def test_an_answer_is_over_with_a_finish_reason_and_what_is_null_is_not_there() -> None:
+    async def main() -> None:
+        events = [{"error": None, **says("Hi")}, {"choices": None}, says("", finish_reason="stop")]
+        async with endpoint(chunked(*events)) as there:
+            assert await all_of(ChatEndpoint(there.url, model="m"), Message("user", "Hi")) == ["Hi"]
 
     run(main())
 
@@ -174,6 +242,11 @@ def test_calls_of_tools_come_whole_out_of_their_fragments() -> None:
         (raw(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\ndata: {}\n\n"), "hung up"),
         (chunked({"error": {"message": "no such model"}}), "no such model"),
         (chunked("{not json"), "Expecting"),
+        (chunked([1, 2]), r"no object: \[1, 2\]"),
+        (chunked(), "sent no event"),
+        (raw(b"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n<html>login</html>"), "sent no event"),
+        (chunked(says("The answer is ")), "hung up in the middle"),
+        (raw(b"HTTP/1.1 200 OK\r\n\r\ndata: " + json.dumps(says("The")).encode() + b"\n\n"), "hung up in the middle"),
     ],
 )
 def test_an_endpoint_that_fails_is_an_error_with_its_own_words(answer: Answer, says_so: str) -> None:
@@ -197,6 +270,73 @@ def test_an_endpoint_that_is_not_there_or_says_nothing_is_given_up() -> None:
             with pytest.raises(HttpError, match=r"nothing for 0\.2 s"):
                 await all_of(ChatEndpoint(there.url, model="m", patience="0.2"), Message("user", "Hi"))
             await there.hung_up.wait()
+
+    run(main())
+
+
+def large(messages: int = 120) -> list[Message]:
+    """More than the buffers of a connection take."""
+    return [Message("user", "x" * 100_000)] * messages
+
+
+@asynccontextmanager
+async def deaf(head: bytes = b"", tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """An endpoint that says this at once, reads nothing and never hangs up."""
+    over = asyncio.Event()
+
+    async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(head)
+        await over.wait()
+        writer.transport.abort()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    async with server:
+        yield f"http{'s' if tls else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        over.set()
+
+
+def test_an_endpoint_that_does_not_read_is_given_up_too() -> None:
+    async def main() -> None:
+        async with deaf() as url, asyncio.timeout(5):
+            with pytest.raises(HttpError, match=r"nothing for 0\.2 s"):
+                await all_of(ChatEndpoint(url, model="m", patience=0.2), *large())
+
+    run(main())
+
+
+def test_a_cancel_does_not_wait_for_an_endpoint_that_does_not_read() -> None:
+    async def main() -> None:
+        async with deaf() as url:
+            asking = asyncio.create_task(all_of(ChatEndpoint(url, model="m"), *large()))
+            await asyncio.sleep(0.3)
+            asking.cancel()
+            done, _ = await asyncio.wait({asking}, timeout=2)
+            assert done
+            assert asking.cancelled()
+
+    run(main())
+
+
+def test_an_answer_that_is_over_does_not_wait_until_the_endpoint_hangs_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    openssl, certificate, key = shutil.which("openssl"), str(tmp_path / "certificate.pem"), str(tmp_path / "key.pem")
+    if openssl is None:
+        pytest.skip("openssl is not installed")
+    about = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    make = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-out", certificate, "-keyout", key]
+    subprocess.run([*make, *about], check=True, capture_output=True, timeout=60)
+    monkeypatch.setenv("SSL_CERT_FILE", certificate)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, key)
+
+    async def main() -> None:
+        async with deaf(b"HTTP/1.1 200 OK\r\n\r\ndata: [DONE]\n\n", tls) as url:
+            asking = asyncio.create_task(all_of(ChatEndpoint(url, model="m"), Message("user", "Hi")))
+            done, _ = await asyncio.wait({asking}, timeout=5)
+            assert done
+            assert asking.result() == []
 
     run(main())
 

@@ -158,6 +158,19 @@ def test_the_oldest_turns_go_when_the_context_is_full_and_a_turn_that_never_fits
     run(main())
 
 
+def test_a_limit_beyond_the_context_leaves_half_of_it_to_the_answer(llama: Path) -> None:
+    async def main() -> None:
+        model = CausalModel(str(llama))
+        model._ends = set()
+        pieces = await all_of(model, Message("user", "Hello"), longest=4096)
+        assert Stopped() in pieces
+        with pytest.raises(StageFailed, match="80 are kept for the answer"):
+            await all_of(model, Message("user", "y" * 100), longest=4096)
+        await model.close()
+
+    run(main())
+
+
 def test_a_cancelled_answer_stops_the_model(llama: Path) -> None:
     async def main() -> None:
         model = CausalModel(str(llama))
@@ -205,8 +218,23 @@ def test_calls_are_taken_out_of_streamed_text(size: int) -> None:
         found += parser.push(text[at : at + size])
     found += parser.finish()
     calls = [piece for piece in found if isinstance(piece, Call)]
-    assert [(c.name, c.arguments) for c in calls] == [("light", '{"on": true}')]
+    assert [(c.name, c.arguments) for c in calls] == [("light", '{"on":true}')]
     assert "".join(p for p in found if isinstance(p, str)) == "So <b>:  or <tool_call>{no}</tool_call> <tool"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ['"on"', "[1]", "null", '{"x": NaN}', '"[1]"', '"{\\"x\\": NaN}"', "[" * 100_000, '"' + "[" * 100_000 + '"'],
+)
+def test_a_call_whose_arguments_are_no_object_stays_text(arguments: str) -> None:
+    text = f'<tool_call>{{"name": "light", "arguments": {arguments}}}</tool_call>'
+    assert ToolText().push(text) == [text]
+
+
+def test_arguments_that_are_written_as_text_are_read_once() -> None:
+    call = ToolText().push('<tool_call>{"name": "light", "arguments": "{\\"on\\": true}"}</tool_call>')[0]
+    assert isinstance(call, Call)
+    assert call.arguments == '{"on":true}'
 
 
 # Whisper

@@ -47,6 +47,8 @@ class CausalModel:
         must_call: bool,  # noqa: ARG002 - how a call begins is the template's secret, so none can be forced
     ) -> AsyncGenerator[str | Call | Stopped, None]:
         """Stream the answer; a cancel stops the model at its next token."""
+        # A server's limit is for any model, and may be more than all that this one reads.
+        longest = min(longest, self._context // 2)
         parser = ToolText() if tools else None
         stream = self._thread.stream(lambda stop: self._generate(messages, tools, sampling, longest, stop))
         async with aclosing(stream) as pieces:

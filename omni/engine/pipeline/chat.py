@@ -9,12 +9,15 @@ import json
 import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
 
-from omni.engine.pipeline.http_stream import post_events
+from omni.engine.answering import StageFailed
+from omni.engine.pipeline.http_stream import HttpError, post_events
 from omni.engine.pipeline.stages import Call, Message, Stopped
+from omni.engine.pipeline.tool_text import read_call
 from omni.engine.protocol import Tool
 from omni.sampling import Sampling
 
@@ -58,34 +61,77 @@ class ChatEndpoint:
             body["repetition_penalty"] = sampling.repetition
         key = os.environ.get(self._key_env)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        calls: dict[int, dict[str, str]] = {}
-        cut = False
+        calls: list[Begun] = []
+        data = None
+        ended = cut = False
         async with aclosing(post_events(self._url, body, headers, self._patience)) as events:
             async for data in events:
                 if data.strip() == "[DONE]":
+                    ended = True
                     break
                 chunk = json.loads(data)
-                if "error" in chunk:
-                    raise RuntimeError(f"the endpoint says: {chunk['error']}")
-                for choice in chunk.get("choices", ())[:1]:
+                if not isinstance(chunk, dict):
+                    raise HttpError(f"{self._url} sent an event that is no object: {data[:200]}")
+                if error := chunk.get("error"):
+                    raise RuntimeError(f"the endpoint says: {error}")
+                for choice in (chunk.get("choices") or ())[:1]:
                     delta = choice.get("delta") or {}
                     if text := delta.get("content"):
                         yield text
                     for piece in delta.get("tool_calls") or ():
-                        call = calls.setdefault(piece.get("index", len(calls)), {"id": "", "name": "", "arguments": ""})
-                        call["id"] = piece.get("id") or call["id"]
-                        function = piece.get("function") or {}
-                        call["name"] += function.get("name") or ""
-                        call["arguments"] += function.get("arguments") or ""
-                    cut = cut or choice.get("finish_reason") == "length"
-        for number in sorted(calls):
-            call = calls[number]
-            yield Call(call["name"], call["arguments"] or "{}", call["id"] or f"call_{number}")
+                        take_piece(calls, piece)
+                    if finish := choice.get("finish_reason"):
+                        ended, cut = True, cut or finish == "length"
+        if not ended:
+            how = "sent no event: is it a chat endpoint?" if data is None else "hung up in the middle of its answer"
+            raise HttpError(f"{self._url} {how}")
+        for number, begun in enumerate(calls):
+            torn = cut and begun is calls[-1]  # the longest answer was reached in it
+            call = read_call(begun.name, begun.arguments or ("" if torn else "{}"), begun.id or f"call_{number}")
+            if call is not None:
+                yield call
+            elif not torn:
+                said = f"{begun.name}({begun.arguments})"
+                raise StageFailed("no_call", f"the model began to call a tool and wrote no call: {said[:200]!r}")
         if cut:
             yield Stopped()
 
     async def close(self) -> None:
         """Nothing is kept open between answers."""
+
+
+@dataclass
+class Begun:
+    """A call of which more may come."""
+
+    index: int | None
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+def take_piece(calls: list[Begun], piece: dict[str, Any]) -> None:
+    """Add a piece to its call, or begin a new one: endpoints leave out the index, or give one index to all calls.
+
+    >>> calls: list[Begun] = []
+    >>> for i in "ab":
+    ...     take_piece(calls, {"index": 0, "id": i, "function": {"name": "time"}})
+    >>> take_piece(calls, {"index": 0, "function": {"arguments": "{}"}}); calls
+    [Begun(index=0, id='a', name='time', arguments=''), Begun(index=0, id='b', name='time', arguments='{}')]
+    """
+    index, name = piece.get("index"), piece.get("id") or ""
+    function = piece.get("function") or {}
+    # A new id alone begins nothing: some endpoints draw one for each piece.
+    begins = (name or index is None) if function.get("name") else (name and index is None)
+    near = [call for call in calls if index in (None, call.index)]
+    found = [call for call in near if name and call.id == name] or ([] if begins else near)
+    if not found:
+        found = [Begun(index)]
+        calls += found
+    call = found[-1]
+    call.id = call.id or name
+    call.name += function.get("name") or ""
+    call.arguments += function.get("arguments") or ""
 
 
 def as_function(tool: Tool) -> dict[str, Any]:

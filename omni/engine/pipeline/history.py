@@ -10,13 +10,21 @@ from numpy.typing import NDArray
 from omni.engine.pipeline.stages import Call, Hearing, Message, Samples
 from omni.engine.protocol import TextIn
 
+LETTERS_A_SECOND = 15  # of speech whose sound is not all made, so that nobody knows its length
+
 
 @dataclass
 class Spoken:
     """A clause of an answer, and how long its sound is."""
 
     text: str
-    seconds: float = 0.0
+    seconds: float = 0.0  # that were made
+    done: bool = False  # whether that is all of it
+
+    @property
+    def length(self) -> float:
+        """Seconds it takes to say; about so many, while it is being made."""
+        return self.seconds if self.done else max(self.seconds, len(self.text) / LETTERS_A_SECOND)
 
 
 @dataclass
@@ -24,29 +32,28 @@ class Answer:
     """What the assistant said in one response: its text, and in speech how much sound there is for each clause."""
 
     text: str = ""
+    aloud: bool = False  # spoken, and not only written
     calls: list[Call] = field(default_factory=list)
     spoken: list[Spoken] = field(default_factory=list)
 
     def shorten(self, heard: float) -> None:
         """Keep what was heard: whole clauses, and of the one that was cut, whole words by its share of the time.
 
-        >>> answer = Answer("One two. Three four.", spoken=[Spoken("One two. ", 1.0), Spoken("Three four.", 1.0)])
+        >>> spoken = [Spoken("One two. ", 1.0, done=True), Spoken("Three four. ", 1.0, done=True)]
+        >>> answer = Answer("One two. Three four. Five six.", aloud=True, spoken=spoken)
         >>> answer.shorten(1.6); answer.text
         'One two. Three'
         """
-        if not self.spoken:  # an answer in text alone is not heard
+        if not self.aloud:  # an answer in text alone is not heard
             return
         kept = ""
         for clause in self.spoken:
-            if heard >= clause.seconds:
-                kept += clause.text
-                heard -= clause.seconds
-                continue
-            kept += whole_words(clause.text, int(len(clause.text) * heard / clause.seconds))
-            break
-        else:
-            if len(kept) >= len("".join(clause.text for clause in self.spoken)):
-                return  # all that was spoken was heard
+            if heard < clause.length:
+                # Rounded, since sums of seconds are not exact: all of it, but for that, is all of it.
+                kept += whole_words(clause.text, round(len(clause.text) * heard / clause.length))
+                break
+            kept += clause.text
+            heard -= clause.length
         self.text = kept.rstrip()
 
 
@@ -95,15 +102,18 @@ class Turn:
         return any(not isinstance(part, TextIn | np.ndarray) for part in self.parts)
 
     async def transcript(self) -> str:
-        """All that was said in it."""
+        """All that was said in it. Speech that cannot be written down is an error once, and has no words then."""
         for place, part in enumerate(self.parts):
             if not isinstance(part, TextIn | np.ndarray) and place not in self._texts:
-                self._texts[place] = (await part.finish()).strip()
+                try:
+                    self._texts[place] = (await part.finish()).strip()
+                except Exception:
+                    self._texts[place] = ""
+                    raise
         return " ".join(text for text in self._texts.values() if text)
 
-    async def messages(self) -> list[Message]:
-        """As messages; pictures go with the words of the user that follow them, or stand alone."""
-        await self.transcript()
+    def messages(self) -> list[Message]:
+        """As messages, once it is written down; pictures go with the words of the user behind them, or stand alone."""
         found: list[Message] = []
         images: list[NDArray[np.uint8]] = []
         for place, part in enumerate(self.parts):

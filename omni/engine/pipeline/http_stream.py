@@ -4,7 +4,6 @@ import asyncio
 import json
 import ssl
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,7 +21,7 @@ async def post_events(
 ) -> AsyncGenerator[str, None]:
     """The data of each server-sent event. Closing the generator closes the connection, and the endpoint stops.
 
-    `patience` is how many seconds nothing may come.
+    `patience` is how many seconds nothing may come, and how many the question may take to leave.
     """
     parts = urlsplit(url)
     secure = parts.scheme == "https"
@@ -44,7 +43,8 @@ async def post_events(
         }  # fmt: skip
         lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items()), "", ""]
         writer.write("\r\n".join(lines).encode() + data)
-        await writer.drain()
+        async with asyncio.timeout(patience):
+            await writer.drain()
         response = _Response(reader, patience)
         await response.begin()
         if response.status != 200:
@@ -59,9 +59,7 @@ async def post_events(
     except ValueError as error:
         raise HttpError(f"{url} does not speak HTTP as expected: {error}") from error
     finally:
-        writer.close()
-        with suppress(OSError, asyncio.CancelledError):
-            await writer.wait_closed()
+        writer.transport.abort()  # a close waits for a peer that may never read what is left
 
 
 class _Response:

@@ -12,6 +12,7 @@ from omni.engine.answering import AnsweringEngine, AnsweringSession, Reason, Sta
 from omni.engine.clock import Clock, SystemClock
 from omni.engine.pipeline.clauses import Clauses
 from omni.engine.pipeline.history import Answer, Spoken, Turn, answered
+from omni.engine.pipeline.order import in_order
 from omni.engine.pipeline.registry import speech_to_text, text_model, text_to_speech
 from omni.engine.pipeline.stages import Call, Message, SpeechToText, Stopped, TextModel, TextToSpeech
 from omni.engine.protocol import (
@@ -52,7 +53,7 @@ class PipelineSession(AnsweringSession[Turn]):
 
     def turn(self) -> Turn:
         """The turn as it stands. It may go on: a new answer to it is then prepared."""
-        self._turn.answer = None
+        self._turn.answer = Answer()  # so that a cancel before the first word shortens no earlier answer
         return self._turn
 
     def settle(self, turn: Turn) -> None:
@@ -85,9 +86,10 @@ class PipelineSession(AnsweringSession[Turn]):
             await self.mark(origin, "transcript")
             await self.emit(Transcript(text, final=True, turn=origin))
             if not text and len(turn.parts) == 1:
-                return "stop"  # nobody said anything
+                turn.answer = None  # nobody said anything
+                return "stop"
         messages = await self._messages(turn)
-        turn.answer = answer = Answer()
+        turn.answer = answer = Answer(aloud=self.spec.speaks)
         if not self.spec.speaks:
             return await self._write(origin, messages, answer, None)
         clauses: asyncio.Queue[str | None] = asyncio.Queue(CLAUSES)
@@ -103,9 +105,10 @@ class PipelineSession(AnsweringSession[Turn]):
         found = [Message("system", self.spec.instructions)] if self.spec.instructions else []
         for earlier in self.history:
             if earlier is not turn:
-                found += [*await earlier.messages(), *answered(earlier)]
+                await self._engine.ears.finish(earlier)
+                found += [*earlier.messages(), *answered(earlier)]
                 earlier.seal()
-        return found + await turn.messages()
+        return in_order([*found, *turn.messages()])
 
     async def _write(
         self, origin: Origin, messages: list[Message], answer: Answer, clauses: "asyncio.Queue[str | None] | None"
@@ -152,9 +155,9 @@ class PipelineSession(AnsweringSession[Turn]):
     async def _speak(self, origin: Origin, answer: Answer, clauses: "asyncio.Queue[str | None]") -> None:
         tts, first = self._engine.tts, True
         while (text := await clauses.get()) is not None:
-            clause = Spoken(text)
+            clause = Spoken(text, done=not any(letter.isalnum() for letter in text))
             answer.spoken.append(clause)
-            if not any(letter.isalnum() for letter in text):
+            if clause.done:
                 continue
             sound = tts.speak(text)
             try:
@@ -169,6 +172,7 @@ class PipelineSession(AnsweringSession[Turn]):
                 raise
             except Exception as error:
                 raise StageFailed("tts_failed", f"the voice failed: {type(error).__name__}: {error}") from error
+            clause.done = True
 
 
 class Ears:
@@ -181,6 +185,8 @@ class Ears:
         """More speech of a turn."""
         try:
             return await turn.push(samples, self._stt.listen)
+        except StageFailed:
+            raise
         except Exception as error:
             raise StageFailed("stt_failed", f"speech to text failed: {type(error).__name__}: {error}") from error
 
@@ -188,6 +194,8 @@ class Ears:
         """The whole transcript."""
         try:
             return await turn.transcript()
+        except StageFailed:
+            raise
         except Exception as error:
             raise StageFailed("stt_failed", f"speech to text failed: {type(error).__name__}: {error}") from error
 

@@ -2,9 +2,11 @@
 
 import json
 from dataclasses import dataclass
+from typing import Any
 from uuid import uuid4
 
 from omni.engine.pipeline.stages import Call
+from omni.script import call_of
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 
@@ -15,7 +17,7 @@ class ToolText:
 
     >>> found = ToolText().push('Sure. <tool_call>{"name": "light", "arguments": {"on": true}}</tool_call>')
     >>> found[0], found[1].name, found[1].arguments
-    ('Sure. ', 'light', '{"on": true}')
+    ('Sure. ', 'light', '{"on":true}')
     """
 
     _text: str = ""
@@ -45,12 +47,27 @@ class ToolText:
         return [call or text] if text else []
 
 
+def read_call(name: Any, arguments: Any, call: str) -> Call | None:
+    """The call of this id, with its arguments as an object or the text of one; None if nobody could read it.
+
+    >>> read_call("light", '{"on": true}', "c1") == read_call("light", {"on": True}, "c1")
+    True
+    >>> read_call("light", "on", "c1") is None
+    True
+    """
+    try:
+        given = json.loads(arguments) if isinstance(arguments, str) else arguments
+        found = call_of(json.dumps({"name": name, "arguments": given}))
+    except (ValueError, RecursionError):
+        return None
+    return None if found is None else Call(*found, call)
+
+
 def _call(text: str) -> Call | None:
     try:
         found = json.loads(text)
-        name, arguments = found["name"], found.get("arguments", {})
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, RecursionError):
         return None
-    if not isinstance(name, str):
+    if not isinstance(found, dict):
         return None
-    return Call(name, arguments if isinstance(arguments, str) else json.dumps(arguments), f"call_{uuid4().hex[:12]}")
+    return read_call(found.get("name"), found.get("arguments", {}), f"call_{uuid4().hex[:12]}")
