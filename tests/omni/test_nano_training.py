@@ -298,6 +298,7 @@ def test_a_log_that_a_power_cut_tore_goes_on(tmp_path: Path, pool: Path, vocabul
     assert [line["step"] for line in logged(tmp_path / "run")] == [1]
 
 
+@pytest.mark.slow
 def test_a_helper_leaves_the_end_to_the_first_process_and_its_death_is_told(
     tmp_path: Path, pool: Path, vocabulary: Text
 ) -> None:
