@@ -181,9 +181,8 @@ class NativeSession:
     def _hear(self, unit: AudioIn | TextIn | ImageIn) -> None:
         tape = self.lane.tape
         most = self._most(max(self._kept(), len(self._next[1]) if self._next is not None else 0))
-        if isinstance(unit, TextIn) and len(unit.text) > most * longest_piece(
-            self.engine.bundle.text
-        ):  # not weighed: that takes long
+        letters = most * longest_piece(self.engine.bundle.text)
+        if isinstance(unit, TextIn) and len(unit.text) > letters:  # not weighed: that takes long
             raise Refused(
                 f"a text of {len(unit.text)} characters is longer than a turn of {most} tokens: make it shorter"
             )

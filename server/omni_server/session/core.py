@@ -65,9 +65,8 @@ class Core:
         self.editing = Editing(self.ground, self.answers, self.listening)
         telling.loose = lambda: self.listening.loose
         self._speech_item: str | None = None  # of the message that is being spoken
-        self._queued: float | None = (
-            None  # when a turn ended that is to be answered after the answer that is being made
-        )
+        # When a turn ended that is to be answered after the answer that is being made.
+        self._queued: float | None = None
         self._trouble = ""  # what the engine had against the present turn
         self._idle_from: float | None = None  # since when nobody has had anything to say
 
@@ -324,6 +323,7 @@ class Core:
             self.answers.transcribe()
         elif isinstance(wanted, ServerVad | SemanticVad) and wanted.create_response:
             if self.answers.active is None:
+                self._queued = None  # this turn ended now, whatever waited before it
                 self._respond(None)
             else:
                 self._queued = self.ground.now()
