@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 STATE = "state.safetensors"
-ABOUT = "state.json"
+ABOUT = "state.json"  # what the state says of itself, for people
+RECIPE = "recipe.json"
 
 
 @dataclass
@@ -58,8 +59,8 @@ def read(folder: Path, modules: dict[str, nn.Module], optimisers: dict[str, torc
         ]
         if unfit:
             raise ValueError(
-                f"{file} is of a recipe of another shape ({name}.{unfit[0]} is not there as it has to be): "
-                "go on with the version that made it, or name another folder"
+                f"{file} is of another version ({name}.{unfit[0]} is not there as it has to be): "
+                "go on with the one that made it, or name another folder"
             )
         module.load_state_dict({key: tensors.pop(f"{name}.{key}") for key in wanted})
     for name, optimiser in optimisers.items():

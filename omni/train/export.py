@@ -12,16 +12,18 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from omni.bundle import Bundle
-from omni.train.checkpoint import STATE
+from omni.train.checkpoint import RECIPE, STATE
+from omni.train.fitting import require_fit
 from omni.train.pool import VERSION
 from omni.train.recipe import Recipe, load_or_train, model, tokenizers
 
 
 def bundle_of(folder: Path, codec: Any = None) -> Bundle:
     """What a training folder holds now, as a bundle; the training may go on meanwhile."""
-    recipe = Recipe.of(json.loads((folder / "recipe.json").read_text()))
+    recipe = Recipe.of(json.loads((folder / RECIPE).read_text()))
     tokens = tokenizers(load_or_train(recipe, folder), codec)
     built = model(recipe, tokens)
+    require_fit(built, recipe, folder)
     with safe_open(folder / STATE, framework="pt") as opened:
         about = json.loads(opened.metadata()["about"])
         built.load_state_dict({name: opened.get_tensor(f"model.{name}") for name in built.state_dict()})

@@ -31,7 +31,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Scene:
-    """What a picture shows. `text` is a digit or a short word instead of figures; `seed` fixes everything else."""
+    """What a picture shows. `text` is a number, a word or letters instead of figures; `seed` fixes everything else."""
 
     background: str
     figures: tuple[Figure, ...] = ()
@@ -46,7 +46,7 @@ class Scene:
 
 
 def random_scene(random: Random, kind: Literal["figures", "one", "text"], words: tuple[str, ...] = ()) -> Scene:
-    """A scene of one to four figures, of exactly one, or of a digit or word."""
+    """A scene of one to four figures, of exactly one, or of one of these words."""
     seed = random.getrandbits(32)
     background = random.choice(BACKGROUND)
     if kind == "text":

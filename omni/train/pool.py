@@ -148,7 +148,17 @@ def make_shard(folder: Path, split: Split, number: int, dialogues: int, kind: Ki
 
 def written(folder: Path, split: Split, kind: Kind, number: int) -> Path:
     """Where the lines of a shard are when it is whole."""
-    return folder / f"{split}-{kind}-{number:04d}.jsonl"
+    return lines_of(folder, f"{split}-{kind}-{number:04d}")
+
+
+def lines_of(folder: Path, name: str) -> Path:
+    """Where the lines of the shard of this name are."""
+    return folder / f"{name}.jsonl"
+
+
+def shards(folder: Path, split: Split, kind: Kind | None = None) -> Iterator[Path]:
+    """The shards of a split, or of one kind of it, that are whole, in the order of their names."""
+    yield from sorted(folder.glob(lines_of(Path(), f"{split}-{kind or '*'}-*").name))
 
 
 def make_noises(folder: Path, split: Split, pieces: int) -> Path:
@@ -219,11 +229,6 @@ def read_shard(lines: Path) -> Shard:
         dialogues.append((_dialogue(about["dialogue"]), said))
     kind = cast(Kind, lines.stem.split("-")[1])
     return Shard(kind, load_file(lines.with_suffix(".safetensors"))["frames"], dialogues)
-
-
-def shards(folder: Path, split: Split) -> Iterator[Path]:
-    """The shards of a split that are whole, in the order of their names."""
-    yield from sorted(folder.glob(f"{split}-*.jsonl"))
 
 
 def _dialogue(about: Mapping[str, Any]) -> Dialogue:

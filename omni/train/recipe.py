@@ -23,6 +23,7 @@ from omni_tokenizers.sequence import Omni as Tokens
 PATCH = 16  # pixels
 SIDE = 128  # pixels; pictures of other sizes are scaled to it
 BOOKS = (64,) * 12  # of nano's codec
+SHAPE = ("width", "depth", "heads", "kv_heads", "hidden", "stem", "vocabulary", "blocks", "spread")
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Recipe:
     vocabulary: int = 1024
     longest: int = 4096  # tokens of a conversation
     blocks: int = 6  # of the audio stem
+    spread: int = 1024  # of the network in each of them
     listening: float = 0.4  # weight of what the stem writes down in ids (CTC)
     speller: int = 3  # the block of the stem whose output also spells it in letters, in training alone
     spelling: float = 0.6  # weight of that loss
@@ -51,7 +53,7 @@ class Recipe:
     batch: int = 48  # conversations a step
     pieces: int = 5  # of what one process has of a batch, sorted by length: little is filled up
     rate: float = 1.5e-3  # learning rate of AdamW: tables, convolutions, heads
-    muon: float = 3e-3  # of Muon: matrices of the stack
+    muon: float = 3e-3  # of Muon: matrices of the stack and of the stem's blocks
     decay: float = 0.05  # of weights
     warm: int = 100  # steps up to the full rate
     probing: int = 40  # first steps on the weights of a bundle, in which only the probes learn
@@ -64,10 +66,18 @@ class Recipe:
         """The recipe as JSON."""
         return asdict(self)
 
+    @property
+    def shape(self) -> dict[str, int]:
+        """The settings that the shapes of the weights follow from."""
+        return {name: getattr(self, name) for name in SHAPE}
+
     @staticmethod
     def of(config: dict[str, Any]) -> "Recipe":
         """The recipe that a `config()` describes."""
-        return Recipe(**config)
+        try:
+            return Recipe(**config)
+        except TypeError as wrong:
+            raise ValueError(f"the recipe is of another version ({wrong}): use the one that made it") from None
 
 
 def texts(count: int = 30_000) -> Iterator[str]:
@@ -113,7 +123,9 @@ def model(recipe: Recipe, tokens: Tokens) -> Omni:
             longest=recipe.longest,
             inputs={
                 "image": Picture(PATCH, side=SIDE // PATCH),
-                "audio": Mel(Stem(hidden=recipe.stem, blocks=recipe.blocks, words=tokens.text_size)),
+                "audio": Mel(
+                    Stem(hidden=recipe.stem, blocks=recipe.blocks, spread=recipe.spread, words=tokens.text_size)
+                ),
                 "codec": Books(BOOKS),
             },
             codes=CodeHead(BOOKS),

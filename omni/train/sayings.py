@@ -39,7 +39,7 @@ class Sayings:
     """Texts and how they sound."""
 
     codes: Codes  # [frames, books], all texts one after another
-    where: dict[str, "Saying"]
+    where: dict[str, Saying]
 
     def __contains__(self, text: str) -> bool:
         return text in self.where

@@ -343,9 +343,3 @@ def draw_dialogue(random: Random, split: Split, skill: Skill | None = None) -> D
         if belongs(dialogue, split):
             return dialogue
     raise RuntimeError(f"no dialogue of the split {split!r} was found in ten thousand draws")
-
-
-def in_use(dialogue: Dialogue) -> set[str]:
-    """The words a dialogue uses, lower case, without punctuation."""
-    text = " ".join(f"{turn.question} {turn.answer}" for turn in dialogue.turns)
-    return {word.strip(".,?!:").lower() for word in text.split()}

@@ -90,14 +90,14 @@ def recorded_speaker(random: Random, split: Split) -> Speaker:
 
 @cache
 def installed(voice: str) -> bool:
-    """Whether a recorded voice can be used: what flite is without is said when it is asked to speak."""
+    """Whether a recorded voice can be used: that flite is missing is said when it is asked to speak."""
     if RECORDED[voice][0] == "flite":
         return True
     return shutil.which("text2wave") is not None and any(FESTIVAL.glob(f"*/{voice}"))
 
 
 def require_recorded() -> None:
-    """Raise `NotInstalled` where no recorded voice can speak."""
+    """Raise `NotInstalled` where flite is missing, whose voices are drawn on every machine."""
     if shutil.which("flite") is None:
         raise NotInstalled(
             "flite is not installed: install it (apt install flite), or train with --recorded 0 --exercises 0"

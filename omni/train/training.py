@@ -19,15 +19,17 @@ from torch import Tensor, nn
 from omni.model.omni import Omni
 from omni.model.stem import CausalStem
 from omni.nano.codec.codec import NanoCodec
-from omni.train.checkpoint import STATE, Standing, read, write
+from omni.train.checkpoint import RECIPE, STATE, Standing, read, write
 from omni.train.crew import Crew, hire, leave_gradients
+from omni.train.fitting import require_fit
 from omni.train.loss import Loss, Probes, counted, loss, senses
 from omni.train.mixture import Mixture
 from omni.train.muon import Muon
-from omni.train.pool import read_noises, read_shard, shards
+from omni.train.pool import lines_of, read_noises, read_shard, shards
 from omni.train.recipe import BOOKS, Recipe, load_or_train, model, tokenizers
 from omni.train.sayings import read_sayings
 from omni.train.writing import Example
+from omni_tokenizers import Text
 from omni_tokenizers.sequence import Omni as Tokens
 
 EVERY = 10  # steps between two lines of the log
@@ -56,10 +58,9 @@ class Training:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        if self.start is not None and not (self.folder / STATE).exists():
-            shutil.copy(self.start / "tokenizer.json", self.folder)
-        self.tokens = tokenizers(load_or_train(self.recipe, self.folder), codec_at(self.codec))
+        self.tokens = tokenizers(text_at(self.recipe, self.folder, self.start), codec_at(self.codec))
         self.model = model(self.recipe, self.tokens).to(self.device)
+        require_fit(self.model, self.recipe, self.folder, self.start)
         self.probes = Probes(self.recipe.stem, self.recipe.width).to(self.device)
         self.optimisers = optimisers(self.recipe, self.model, self.probes)
         found = read(self.folder, self.modules, self.optimisers)
@@ -72,23 +73,23 @@ class Training:
                     "or leave out the start to go on with what is there"
                 )
             if found is None:
+                shutil.copy(self.start / "tokenizer.json", self.folder)
                 self.model.load_state_dict(load_file(self.start / "model.safetensors"))
                 step = int(json.loads((self.start / "config.json").read_text()).get("step", 0))
                 self.standing = Standing(step, began=step, origin=origin)
-        (self.folder / "recipe.json").write_text(json.dumps(self.recipe.config(), indent=1) + "\n")
+        (self.folder / RECIPE).write_text(json.dumps(self.recipe.config(), indent=1) + "\n")
         self.crew = hire(self.helpers, help_read, self.modules, self.recipe, self.folder, self.pool, self.codec)
         self.crew.tell(self.crew.size)
-        self.read_pool([f"{name}.jsonl" for name in self.standing.shards] or None)
+        self.read_pool(self.standing.shards)
 
     @property
     def modules(self) -> dict[str, nn.Module]:
         """What is trained, by the name it has in a checkpoint."""
         return {"model": self.model, "probes": self.probes}
 
-    def read_pool(self, names: list[str] | None = None) -> None:
+    def read_pool(self, names: tuple[str, ...] = ()) -> None:
         """Read the shards of these names, or all that there are by now."""
-        files = [self.pool / name for name in names] if names else list(shards(self.pool, "train"))
-        self.standing.shards = tuple(file.stem for file in files)
+        self.standing.shards = names or tuple(file.stem for file in shards(self.pool, "train"))
         self.mixture = mixture(self.tokens, self.pool, self.standing.shards)
         self.crew.tell(self.standing.shards)
 
@@ -209,10 +210,17 @@ class Reading:
 
 def mixture(tokens: Tokens, pool: Path, names: tuple[str, ...]) -> Mixture:
     """The mixture over the shards of these names."""
-    read_shards = [read_shard(pool / f"{name}.jsonl") for name in names]
+    read_shards = [read_shard(lines_of(pool, name)) for name in names]
     sayings = read_sayings(pool) if "codec" in tokens.modalities else None
     noises = read_noises(pool, "train")
     return Mixture(tokens, len(BOOKS), min(BOOKS), "train", read_shards, noises, sayings)
+
+
+def text_at(recipe: Recipe, folder: Path, start: Path | None = None) -> Text:
+    """The vocabulary that a training in a folder goes on with, or begins with: that of the bundle, if there is one."""
+    if start is not None and not (folder / STATE).exists():
+        return Text.load(start / "tokenizer.json")
+    return load_or_train(recipe, folder)
 
 
 def codec_at(folder: Path | None) -> NanoCodec | None:

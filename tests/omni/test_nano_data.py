@@ -28,7 +28,7 @@ from omni.train.drills import (
     swapped,
 )
 from omni.train.pictures import PLACES, draw, lettered, random_scene
-from omni.train.skills import SIGNS, SKILLS, Skill, arithmetic, draw_dialogue, in_use
+from omni.train.skills import SIGNS, SKILLS, Skill, arithmetic, draw_dialogue
 from omni.train.words import COLORS, NUMBERS, SHAPES, TENS, in_words
 
 DRILLS = [*TYPED, *SEEN, *SPOKEN]
@@ -72,6 +72,12 @@ def test_the_splits_have_the_sizes_they_were_given() -> None:
 def test_the_same_seed_draws_the_same_dialogues() -> None:
     assert drawn("train", 200, seed=5) == drawn("train", 200, seed=5)
     assert drawn("train", 200, seed=5) != drawn("train", 200, seed=6)
+
+
+def in_use(dialogue: Dialogue) -> set[str]:
+    """The words a dialogue uses, lower case, without punctuation."""
+    text = " ".join(f"{turn.question} {turn.answer}" for turn in dialogue.turns)
+    return {word.strip(".,?!:").lower() for word in text.split()}
 
 
 def test_there_are_twelve_skills_and_six_hundred_words() -> None:

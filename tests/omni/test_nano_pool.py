@@ -140,7 +140,7 @@ def test_the_pool_holds_what_a_live_log_mel_gives(monkeypatch: pytest.MonkeyPatc
     assert np.allclose(quiet, scaled(np.full_like(quiet, FLOOR)), atol=1e-3)
 
 
-def test_the_end_of_a_turn_is_sixty_milliseconds_after_the_last_speech() -> None:
+def test_the_end_of_a_turn_is_fifty_milliseconds_after_the_last_speech() -> None:
     frames = np.zeros((40, 80), np.float32)
     over = Take(frames, 2, 17).turn
     first = int(np.argmax(over))

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from random import Random
 
@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 
 from omni.bundle import Bundle
 from omni.nano.codec.codec import NanoCodec
-from omni.script import CALL, END, MORE, SPECIALS, USER
+from omni.script import SPECIALS, USER
 from omni.train.dialogue import split_of
 from omni.train.export import blended, bundle_of, ship
 from omni.train.loss import Probes, loss, misread, written
@@ -29,17 +29,17 @@ from omni.train.muon import orthogonal
 from omni.train.pictures import CELLS, Scene
 from omni.train.plots import logged
 from omni.train.pool import Shard, Utterance, make_noises, make_shard, read_shard, shards
-from omni.train.recipe import Recipe, tokenizers
+from omni.train.recipe import SHAPE, Recipe, model, tokenizers
 from omni.train.sayings import FILE, fingerprint, make_sayings
 from omni.train.skills import SKILLS, UNKNOWN, arithmetic, draw_dialogue, fact, repeat, tool
 from omni.train.training import Training, pace
-from omni.train.writing import IGNORE, LETTERS, Heard, Writing
+from omni.train.writing import Heard, Writing
+from omni_server import cli
 from omni_tokenizers import Text
-from tests.omni.planted import TinyCodec, text
 
 TINY = Recipe(
-    width=32, depth=2, heads=4, kv_heads=2, hidden=64, stem=16, vocabulary=300, blocks=2, speller=1, batch=8, pieces=2,
-    warm=5, rate=4e-3, muon=1e-2, senses=0, sounds=8, pictures=4, again=0, probing=0,
+    width=32, depth=2, heads=4, kv_heads=2, hidden=64, stem=16, vocabulary=300, blocks=2, spread=32, speller=1, batch=8,
+    pieces=2, warm=5, rate=4e-3, muon=1e-2, senses=0, sounds=8, pictures=4, again=0, probing=0,
 )  # fmt: skip
 
 
@@ -54,8 +54,6 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def vocabulary() -> Text:
-    from omni.script import SPECIALS
-
     return Text.train(["What is the capital of France? Paris."] * 3, vocab_size=300, special=SPECIALS)
 
 
@@ -286,9 +284,78 @@ def test_a_recipe_of_another_shape_is_refused_and_leaves_the_folder_as_it_was(
 ) -> None:
     training(tmp_path / "run", pool, vocabulary).run(1)
     before = (tmp_path / "run" / "recipe.json").read_text()
-    with pytest.raises(ValueError, match="of a recipe of another shape"):
-        training(tmp_path / "run", pool, vocabulary, recipe=replace(TINY, depth=TINY.depth + 1))
+    other = replace(TINY, depth=3, spread=48, seed=2)  # a seed changes no shape
+    with pytest.raises(
+        ValueError, match=r"run has .* another shape \(depth: 2 there, 3 here; spread: 32 there, 48 here\)"
+    ):
+        training(tmp_path / "run", pool, vocabulary, recipe=other)
+    with pytest.raises(ValueError, match=r"\(depth: 2 there, 1 here\): name another folder"):
+        training(tmp_path / "run", pool, vocabulary, recipe=replace(TINY, depth=1))
     assert (tmp_path / "run" / "recipe.json").read_text() == before
+
+
+def test_a_setting_that_the_recipe_did_not_have_yet_is_named(tmp_path: Path, pool: Path, vocabulary: Text) -> None:
+    training(tmp_path / "run", pool, vocabulary).run(1)
+    file = tmp_path / "run" / "recipe.json"
+    file.write_text(json.dumps({name: value for name, value in TINY.config().items() if name != "spread"}))
+    assert training(tmp_path / "run", pool, vocabulary).standing.step == 1  # the weights are what counts
+    file.write_text(json.dumps({name: value for name, value in TINY.config().items() if name != "spread"}))
+    for refused in (
+        lambda: training(tmp_path / "run", pool, vocabulary, recipe=replace(TINY, spread=48)),
+        lambda: bundle_of(tmp_path / "run"),
+    ):
+        with pytest.raises(ValueError, match=r"another shape \(spread: none there, (48|1024) here\)"):
+            refused()
+    file.unlink()
+    with pytest.raises(ValueError, match=r"\(model\.inputs\.audio\.stem\.blocks\.0\..* differs\)"):
+        training(tmp_path / "run", pool, vocabulary, recipe=replace(TINY, spread=48))
+
+
+def test_a_bundle_of_another_shape_is_no_beginning_and_leaves_nothing(
+    tmp_path: Path, pool: Path, vocabulary: Text
+) -> None:
+    training(tmp_path / "run", pool, vocabulary).run(1)
+    ship(bundle_of(tmp_path / "run"), tmp_path / "shipped")
+    for changes, told in (
+        ({"spread": 48}, r"inputs\.audio\.stem\.spread: 32 there, 48 here"),
+        ({"depth": 1}, "depth: 2 there, 1 here"),
+    ):
+        with pytest.raises(ValueError, match=rf"shipped has .* another shape \({told}\): begin with one"):
+            Training(replace(TINY, **changes), tmp_path / "again", pool, start=tmp_path / "shipped")
+    assert not list((tmp_path / "again").iterdir())
+
+
+def test_another_shape_is_told_before_anything_is_spoken(
+    tmp_path: Path, pool: Path, vocabulary: Text, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training(tmp_path / "run", pool, vocabulary).run(1)
+    ship(bundle_of(tmp_path / "run"), tmp_path / "shipped")
+    for given, told in (
+        (["--folder", tmp_path / "run"], "width: 32 there, 256 here; depth: 2 there, 6 here; heads: 4"),
+        (["--folder", tmp_path / "new", "--start", tmp_path / "shipped"], "width: 32 there, 256 here; depth: 2"),
+    ):
+        assert cli.main(["train", "nano", "--pool", str(tmp_path / "pool"), *map(str, given)]) == 2
+        assert told in capsys.readouterr().err
+    assert not (tmp_path / "pool").exists()
+
+
+def test_damaged_weights_are_named(tmp_path: Path, pool: Path, vocabulary: Text) -> None:
+    training(tmp_path / "run", pool, vocabulary).run(1)
+    file = tmp_path / "run" / "state.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"state\.safetensors is damaged: put a copy in its place"):
+        training(tmp_path / "run", pool, vocabulary)
+
+
+def test_every_setting_that_changes_the_weights_is_one_of_the_shape(vocabulary: Text) -> None:
+    tokens = tokenizers(vocabulary)
+
+    def sizes(recipe: Recipe) -> dict[str, torch.Size]:
+        return {name: t.shape for name, t in model(recipe, tokens).state_dict().items()}
+
+    names = [f.name for f in fields(Recipe) if f.name != "vocabulary"]  # which the tokenizer has
+    changing = {name for name in names if sizes(replace(TINY, **{name: 2 * getattr(TINY, name) or 1})) != sizes(TINY)}
+    assert changing == {*SHAPE} - {"vocabulary"}
 
 
 def test_a_log_that_a_power_cut_tore_goes_on(tmp_path: Path, pool: Path, vocabulary: Text) -> None:
@@ -298,7 +365,6 @@ def test_a_log_that_a_power_cut_tore_goes_on(tmp_path: Path, pool: Path, vocabul
     assert [line["step"] for line in logged(tmp_path / "run")] == [1]
 
 
-@pytest.mark.slow
 def test_a_helper_leaves_the_end_to_the_first_process_and_its_death_is_told(
     tmp_path: Path, pool: Path, vocabulary: Text
 ) -> None:
@@ -373,45 +439,6 @@ def test_the_pace_goes_up_stays_and_comes_down() -> None:
     assert pace(recipe, 90) == pytest.approx(0.5)
 
 
-def test_what_is_said_stands_one_token_before_itself() -> None:
-    tokens = tokenizers(text(), TinyCodec())
-    special = text().special
-    writing = Writing(tokens, 2)
-    writing.special("<|user|>")
-    writing.sound(Take(np.zeros((12, 80), np.float32), 0, 4), "hi")
-    codes = np.array([[1, 2], [3, 4], [5, 6]])
-    writing.answer("speak", "abc", codes=codes, starts=[(0, 0)])
-    example = writing.example()
-    said = [i for i in example.text.tolist() if i != IGNORE]
-    a, b, c = text().encode("abc")
-    more, end = special[MORE], special[END]
-    assert said == [a, b, c, more, more, more, end, end]
-    assert example.codes[example.codes[:, 0] != IGNORE].tolist() == codes.tolist()
-    for at, number in enumerate(example.text.tolist()[:-1]):
-        if number not in (IGNORE, more):
-            assert example.sequence.ids[at + 1] == number
-    assert example.turn[1:4].tolist() == [0.0, 0.0, 1.0]
-    assert (example.turn[4:] == -1).all()
-    assert example.heard == (Heard(1, tuple(text().encode("hi")), (LETTERS.index("h"), LETTERS.index("i")), 0),)
-
-
-def test_slowly_the_words_of_a_question_stand_apart_and_those_of_its_answer_do_not() -> None:
-    for random in (None, Random(1)):
-        writing = Writing(tokenizers(text()), 2)
-        writing.special("<|user|>")
-        writing.say("abc", slowly=random)
-        writing.answer("answer", "ab")
-        example = writing.example()
-        steps = np.diff(example.places, prepend=-1)
-        assert len(steps) == len(example.sequence) == 1 + 3 + 1 + 2 + 1
-        if random is None:
-            assert (steps == 1).all()
-        else:
-            assert steps[1:5].min() >= 1
-            assert steps[1:5].mean() > 2
-            assert (steps[[0, 5, 6, 7]] == 1).all()
-
-
 def test_the_stack_is_told_where_words_stand(tmp_path: Path, pool: Path, vocabulary: Text) -> None:
     reads = training(tmp_path / "run", pool, vocabulary)
     found = []
@@ -422,29 +449,6 @@ def test_the_stack_is_told_where_words_stand(tmp_path: Path, pool: Path, vocabul
         writing.answer("answer", "Paris.")
         found.append(float(loss(reads.model, reads.probes, TINY, [writing.example()]).text.detach()))
     assert found[0] == found[1] != found[2]
-
-
-def test_a_word_is_heard_after_its_last_piece() -> None:
-    special = text().special
-    more, end = special[MORE], special[END]
-    a, b, space, c = text().encode("ab c")
-    codes = np.arange(10).reshape(5, 2)
-    for how in ("speak", "read"):
-        writing = Writing(tokenizers(text(), TinyCodec()), 2)
-        writing.special("<|user|>")
-        writing.answer(how, "ab c", codes=codes, starts=[(0, 0), (3, 3)])  # type: ignore[arg-type]
-        example = writing.example()
-        assert example.codes[example.codes[:, 0] != IGNORE].tolist() == codes.tolist()
-        said = [i for i in example.text.tolist() if i != IGNORE]
-        assert said == [a, b, space, more, more, more, end, c, more, more, end, end]
-
-
-def test_a_call_is_learned_with_its_beginning() -> None:
-    writing = Writing(tokenizers(text(), TinyCodec()), 2)
-    writing.special("<|user|>")
-    writing.answer("answer", "{}", call=True)
-    said = [i for i in writing.example().text.tolist() if i != IGNORE]
-    assert said == [text().special[CALL], *text().encode("{}"), text().special[END]]
 
 
 def test_muon_makes_a_matrix_nearly_orthogonal() -> None:

@@ -7,7 +7,6 @@ import argparse
 import json
 import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -29,7 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="spoken by espeak-ng, in whole thousands; what the pool has besides is read too (default: 60000)",
     )
     parser.add_argument(
-        "--recorded", type=int, default=12_000, metavar="N", help="spoken by flite's recorded voices (default: 12000)"
+        "--recorded",
+        type=int,
+        default=12_000,
+        metavar="N",
+        help="spoken by recorded voices: flite's, and festival's where it is installed (default: 12000)",
     )
     parser.add_argument(
         "--exercises",
@@ -81,11 +84,12 @@ def run(args: argparse.Namespace) -> int:
     from omni.nano.codec.codec import SHIPPED, NanoCodec
     from omni.train.checkpoint import STATE
     from omni.train.export import blended, bundle_of, ship
+    from omni.train.fitting import require_fit
     from omni.train.plots import plot_losses
-    from omni.train.pool import Kind, make_pool
-    from omni.train.recipe import Recipe
+    from omni.train.pool import Kind, make_pool, shards
+    from omni.train.recipe import Recipe, model, tokenizers
     from omni.train.sayings import make_sayings
-    from omni.train.training import Training
+    from omni.train.training import Training, text_at
 
     if args.blend is not None and (args.start is None or args.export is None or not 0 <= args.blend <= 1):
         raise ValueError(
@@ -104,9 +108,8 @@ def run(args: argparse.Namespace) -> int:
     codec = None if codec_folder is None else NanoCodec.load(codec_folder)
     if args.start is not None and not (args.start / "config.json").is_file():
         raise ValueError(f"--start {args.start} is no bundle (no config.json): name a folder that --export wrote")
-    if not args.dialogues + args.recorded and not any(
-        list(args.pool.glob(f"train-{k}-*")) for k in ("espeak", "recorded")
-    ):
+    conversations: tuple[Kind, ...] = ("espeak", "recorded")
+    if not args.dialogues + args.recorded and not any(any(shards(args.pool, "train", k)) for k in conversations):
         raise ValueError(
             "--dialogues and --recorded are 0, and exercises alone are no conversation: speak some of either"
         )
@@ -117,6 +120,11 @@ def run(args: argparse.Namespace) -> int:
             raise ValueError(
                 f"--steps {args.steps}: the weights of --start stand at {stands}, and steps count on from there"
             )
+    senses = Recipe.senses if args.start is None else 0
+    recipe = Recipe(steps=args.steps, cooling=args.cool, senses=args.senses if args.senses is not None else senses)
+    if checkpoint.exists() or args.start is not None:  # said before hours of speaking, not behind them
+        text = text_at(recipe, args.folder, args.start)
+        require_fit(model(recipe, tokenizers(text, codec)), recipe, args.folder, args.start)
     spoken: dict[Kind, int] = {"espeak": args.dialogues, "recorded": args.recorded, "exercises": args.exercises}
     made = make_pool(args.pool, spoken, args.processes)
     for _ in tqdm(made, desc="speaking", unit="shard"):
@@ -127,9 +135,6 @@ def run(args: argparse.Namespace) -> int:
         for _ in tqdm(said, desc="sayings", unit="text"):
             pass
     helpers = args.processes - 1 if args.device == "cpu" else 0
-    recipe = Recipe(steps=args.steps, cooling=args.cool)
-    senses = args.senses if args.senses is not None else 0 if args.start else recipe.senses
-    recipe = replace(recipe, senses=senses)
     training = Training(
         recipe, args.folder, args.pool, device=args.device, codec=codec_folder, helpers=helpers, start=args.start
     )
