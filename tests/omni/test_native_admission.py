@@ -6,7 +6,18 @@ import pytest
 import torch
 
 from omni.engine.native.admission import StepTimes
-from omni.engine.protocol import Cancel, Closed, Done, EndOfTurn, Failed, Full, SessionSpec, TextIn
+from omni.engine.protocol import (
+    Cancel,
+    Closed,
+    Done,
+    EndOfTurn,
+    Failed,
+    Full,
+    Refused,
+    SessionSpec,
+    TextIn,
+    Tool,
+)
 from tests import virtual_time
 from tests.omni.native_talk import engine_of, turn
 from tests.omni.planted import planted
@@ -27,6 +38,24 @@ def test_a_place_is_free_again_when_somebody_was_silent_for_long() -> None:
             await first.push(Cancel())
         await first.close()
         assert (await turn(second, 1, TextIn("hi")))[-1] == Done(origin(1))
+        await engine.close()
+
+    virtual_time.run(main())
+
+
+def test_nobody_loses_an_idle_place_to_one_who_is_not_let_in() -> None:
+    async def main() -> None:
+        engine = engine_of(planted(), sessions=1, idle=60.0)
+        first = await engine.open(SessionSpec())
+        await asyncio.sleep(61)
+        for refused in (SessionSpec("word " * 200), SessionSpec(tools=(Tool("t", "", {"properties": "x"}),))):
+            with pytest.raises(Refused, match=r"instructions and tools make|are no object"):
+                await engine.open(refused)
+        assert (await turn(first, 1, TextIn("hi")))[-1] == Done(origin(1))
+        await asyncio.sleep(61)
+        await engine.open(SessionSpec("Be brief."))
+        with pytest.raises(Closed):
+            await first.push(Cancel())
         await engine.close()
 
     virtual_time.run(main())

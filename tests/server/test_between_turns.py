@@ -1,6 +1,7 @@
 """What happens in the pauses: while an answer is prepared, waits behind another, or cannot be begun at all."""
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,16 @@ def text(name: str) -> dict[str, Any]:
 
 def ends(t: Talk) -> list[str]:
     return [done["response"]["status"] for done in t.of("response.done")]
+
+
+async def speak_into_the_answer(t: Talk) -> None:
+    """Two turns; the second waits, since the answer to the first may not be interrupted."""
+    await t.turns({"type": "server_vad", "interrupt_response": False})
+    await t.say(tone(0.5))
+    await t.say(silence(0.8))
+    await t.until("response.created")
+    await t.say(tone(0.5))
+    await t.say(silence(0.8))
 
 
 class Narrow(ScriptedEngine):
@@ -101,12 +112,7 @@ def test_settings_that_the_engine_refuses_fail_one_answer_and_the_session_goes_o
 def test_an_answer_that_waited_for_another_counts_from_the_end_of_its_turn_and_in_no_percentile() -> None:
     async def main() -> None:
         async with talk(ScriptedEngine([Say("one"), Speak(5.0, pace=1.0)], [Say("two"), Speak(0.2)])) as t:
-            await t.turns({"type": "server_vad", "interrupt_response": False})
-            await t.say(tone(0.5))
-            await t.say(silence(0.8))
-            await t.until("response.created")
-            await t.say(tone(0.5))
-            await t.say(silence(0.8))
+            await speak_into_the_answer(t)
             waterfall = (await t.until("response.done", 2))["waterfall"]
             stages = {stage["name"]: stage["ms"] for stage in waterfall["stages"]}
             assert stages["endpoint"] < 700
@@ -115,15 +121,27 @@ def test_an_answer_that_waited_for_another_counts_from_the_end_of_its_turn_and_i
     run(main())
 
 
+def test_a_turn_that_ends_after_the_answer_counts_from_its_own_end_though_another_waited_before_it() -> None:
+    async def main() -> None:
+        async with talk(ScriptedEngine([Say("one"), Speak(2.5, pace=1.0)], [Say("two"), Speak(0.2)])) as t:
+            await speak_into_the_answer(t)
+            assert not ends(t)
+            await t.say(tone(2.0))  # meanwhile the answer ends, and nobody is interrupted by the next
+            assert ends(t) == ["completed"]
+            assert len(t.of("response.created")) == 1
+            await t.say(silence(0.8))
+            waterfall = (await t.until("response.done", 2))["waterfall"]
+            stages = {stage["name"]: stage["ms"] for stage in waterfall["stages"]}
+            assert 400 < stages["endpoint"] < 700
+            assert waterfall["excluded"] == []
+
+    run(main())
+
+
 def test_a_turn_that_waits_is_not_answered_once_turns_are_not_taken_any_more() -> None:
     async def main() -> None:
         async with talk(ScriptedEngine([Say("one"), Speak(3.0, pace=1.0)], [Say("two")])) as t:
-            await t.turns({"type": "server_vad", "interrupt_response": False})
-            await t.say(tone(0.5))
-            await t.say(silence(0.8))
-            await t.until("response.created")
-            await t.say(tone(0.5))
-            await t.say(silence(0.8))
+            await speak_into_the_answer(t)
             await t.turns(None)
             await asyncio.sleep(6)
             assert len(t.of("response.created")) == 1
@@ -166,16 +184,19 @@ def test_what_waits_for_the_engine_is_bounded_whatever_it_is() -> None:
     run(main())
 
 
-class Soft:
-    """Hears a soft voice where there is any sound."""
+@dataclass
+class Hears:
+    """Any sound is a voice with this probability, and silence with that one."""
 
-    waiting = 0
+    sound: float
+    silence: float
+    waiting: int = 0
 
-    def ear(self) -> "Soft":
+    def ear(self) -> "Hears":
         return self
 
     def hear(self, window: np.ndarray, heard: Heard) -> None:
-        heard(0.42 if float(np.sqrt(np.mean(window * window))) > 0.02 else 0.01)
+        heard(self.sound if float(np.sqrt(np.mean(window * window))) > 0.02 else self.silence)
 
     def forget(self) -> None:
         pass
@@ -184,7 +205,8 @@ class Soft:
 def test_a_soft_voice_interrupts_where_the_threshold_says_that_it_is_one() -> None:
     async def main() -> None:
         settings = SessionSettings(interruption=Interruption(speech_ms=200))
-        async with talk(ScriptedEngine([Say("a"), Speak(8.0)], [Say("b")]), detector=Soft(), settings=settings) as t:
+        engine = ScriptedEngine([Say("a"), Speak(8.0)], [Say("b")])
+        async with talk(engine, detector=Hears(0.42, silence=0.01), settings=settings) as t:
             await t.turns({"type": "server_vad", "threshold": 0.3})
             await t.say(tone(0.6))
             await t.say(silence(0.7))
@@ -193,6 +215,23 @@ def test_a_soft_voice_interrupts_where_the_threshold_says_that_it_is_one() -> No
             await t.say(silence(1.0))
             assert len(t.of("input_audio_buffer.speech_started")) == 2
             await t.until("response.created", 2)
+
+    run(main())
+
+
+def test_silence_is_no_voice_however_low_the_threshold_is() -> None:
+    async def main() -> None:
+        settings = SessionSettings(interruption=Interruption(speech_ms=400))
+        engine = ScriptedEngine([Say("a"), Speak(8.0)], [Say("b")])
+        async with talk(engine, detector=Hears(0.9, silence=0.001), settings=settings) as t:
+            await t.turns({"type": "server_vad", "threshold": 0})
+            await t.say(tone(0.6))
+            await t.say(silence(0.7))
+            await t.until("response.done")
+            await t.say(tone(0.2))
+            await t.say(silence(2.0))
+            assert len(t.of("input_audio_buffer.speech_started")) == 1
+            assert len(t.of("response.created")) == 1
 
     run(main())
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from omni.engine.scripted import Say, ScriptedEngine, Speak
+from omni.engine.scripted import Hang, Say, ScriptedEngine, Speak
 from omni_server.session import pictures
 from omni_server.session.items import ImagePart, Message, SpeechPart, still
 from omni_server.session.settings import Interruption, SessionSettings
@@ -200,6 +200,32 @@ def test_an_engine_without_eyes_has_no_picture_read() -> None:
             await t.send("response.create", response={"input": [item]})
             await t.until("error", 2)
         assert [e["error"]["code"] for e in t.of("error")] == ["image_input_not_supported"] * 2
+
+    run(main())
+
+
+def test_no_picture_is_read_of_what_is_refused_anyway() -> None:
+    broken = {"type": "input_image", "image_url": "data:image/png;base64,%%%"}
+    item = {"type": "message", "role": "user", "content": [broken]}
+    text = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}
+
+    async def main() -> None:
+        async with talk(ScriptedEngine([Hang()]), settings=SessionSettings(items=1, asides=0)) as t:
+            await t.send("conversation.item.create", item={**text, "id": "a"})
+            await t.send("conversation.item.create", item={**item, "id": "a"})
+            await t.send("conversation.item.create", item=item, previous_item_id="b")
+            await t.send("conversation.item.create", item=item)
+            await t.send("response.create")
+            await t.send("response.create", response={"input": [item]})
+            await t.send("response.create", response={"input": [item], "conversation": "none"})
+            await t.until("error", 5)
+        assert [e["error"]["code"] for e in t.of("error")] == [
+            "item_create_duplicate_item_id",
+            "item_create_invalid_previous_item_id",
+            "conversation_full",
+            "conversation_already_has_active_response",
+            "too_many_responses",
+        ]
 
     run(main())
 

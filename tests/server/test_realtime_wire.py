@@ -272,7 +272,38 @@ def test_pictures_that_would_make_an_event_too_long_come_back_without_their_data
     content = check(frame)["item"]["content"]
     assert [part.get("image_url") for part in content] == [None, head + small, head, head + small]
     assert content[0]["text"] == "€" * 20_000
-    assert len(frame) < 1 << 20
+    assert len(frame.encode()) < 1 << 20
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "€", "😀", '"', "\x01"])
+def test_a_text_as_long_as_it_may_be_comes_back_in_an_event_that_every_client_takes(letter: str) -> None:
+    wire, most = RealtimeWire().open({}, WireLimits()), letter * WireLimits().text
+    said = read(item({"type": "input_text", "text": most}), wire).item
+    setup = read(session(instructions=most), wire).setup
+    sizes, texts = [], []
+    for event in (events.ItemAdded(said, None), events.SessionChanged("s", setup), events.Transcribed("i", most, True)):
+        (frame,) = wire.write(event)
+        sizes.append(len(frame.encode()))
+        came = check(frame)
+        texts += [came["item"]["content"][0]["text"]] if "item" in came else []
+        texts += [came["session"]["instructions"]] if "session" in came else []
+        texts += [came["transcript"]] if "transcript" in came else []
+    assert texts == [most] * 3
+    assert max(sizes) < 1 << 20
+
+
+def test_an_item_whose_texts_no_event_could_hold_is_refused() -> None:
+    wire = RealtimeWire().open({}, WireLimits())
+    part = {"type": "input_text", "text": "€" * 100_000}
+    for count, taken in ((3, True), (4, False)):
+        command = read({"type": ITEM, "item": {"type": "message", "role": "user", "content": [part] * count}}, wire)
+        assert isinstance(command, Reject) is not taken
+        if taken:
+            (frame,) = wire.write(events.ItemAdded(command.item, None))
+            assert len(check(frame)["item"]["content"]) == 3
+            assert 900_000 < len(frame.encode()) < 1 << 20
+        else:
+            assert (command.code, command.param) == (LONG, "item")
 
 
 def test_an_answer_may_have_a_format_of_its_own() -> None:

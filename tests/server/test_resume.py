@@ -331,11 +331,12 @@ def test_a_journal_gives_the_rest_or_says_that_it_is_lost(sent: list[str], limit
     journal = Journal(limit)
     for message in sent:
         journal.add(message)
+        assert journal._bytes == sum(len(m.encode()) + 64 for m in journal._kept)
         assert journal._bytes <= limit or len(journal._kept) == 1
     try:
         rest = journal.after(received)
     except Lost:
-        assert not 0 <= received <= len(sent) or sum(len(m) + 64 for m in sent[received:]) > limit
+        assert not 0 <= received <= len(sent) or sum(len(m.encode()) + 64 for m in sent[received:]) > limit
     else:
         assert rest == sent[received:]
 

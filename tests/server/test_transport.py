@@ -245,6 +245,23 @@ async def test_a_client_that_is_dead_is_missed() -> None:
         writer.close()
 
 
+@pytest.mark.parametrize("abrupt", [True, False])
+async def test_a_client_that_is_lost_while_its_messages_wait_is_missed_at_a_ping(abrupt: bool) -> None:
+    limits = Limits(audio_burst_s=0.1, audio_speed=0.01)
+    quick = replace(QUICK.socket, heartbeat_s=0.3, heartbeat_patience_s=0.3, close_s=0.2, receive_bytes=10_000)
+    async with serving(limits=limits, socket=quick) as server, client(server, ping_interval=None) as one:
+        await one.until("opened")
+        for _ in range(3):
+            await one.sound(np.zeros(8_000, np.int16))
+        (connection,) = server._connections
+        await until(lambda: connection._held)
+        if abrupt:
+            one.socket.transport.abort()
+        else:
+            one.socket.transport.close()
+        await until(lambda: not server.talks and not server.gateway.admission.inside, seconds=3)
+
+
 async def test_a_drain_lets_an_answer_end_and_nobody_in() -> None:
     engine = ScriptedEngine([Say("one"), Say("two", after=0.3)])
     async with serving(engine) as server, client(server) as talking, client(server) as idle:

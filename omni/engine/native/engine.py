@@ -27,6 +27,7 @@ from omni.engine.native.rehearsal import best_threads, rehearse
 from omni.engine.native.schedule import Schedule
 from omni.engine.native.session import NativeSession
 from omni.engine.native.slots import Slots
+from omni.engine.native.system import system_part
 from omni.engine.native.tick import Tick, alone
 from omni.engine.native.transcripts import Transcripts
 from omni.engine.native.voice import Voice
@@ -121,10 +122,15 @@ class NativeEngine:
                 RETRY,
             )
         slot = self.slots.free(range(self.sessions))
+        idle = self._idle() if slot is None else None
+        full = Full(f"all {self.sessions} sessions are taken: try again in {RETRY:g} s", RETRY)
+        if slot is None and idle is None:
+            raise full
+        system = system_part(self.bundle, spec, self.slots.capacity)  # refused before somebody has to go for it
+        if idle is not None:
+            slot = await self._release(idle)
         if slot is None:
-            slot = await self._release_idle()
-        if slot is None:
-            raise Full(f"all {self.sessions} sessions are taken: try again in {RETRY:g} s", RETRY)
+            raise full
         given: list[Lane] = []
 
         def lane(owner: NativeSession) -> Lane:
@@ -132,7 +138,7 @@ class NativeEngine:
             return given[0]
 
         try:
-            session = NativeSession(spec, lane, self)
+            session = NativeSession(spec, system, lane, self)
         except Exception as error:
             self.broken = self.broken or isinstance(error, LOST)
             for unused in given:
@@ -271,14 +277,16 @@ class NativeEngine:
         if all(count == 1 for _, count in work):
             self.times.add(len(work), self.clock.now() - now)
 
-    async def _release_idle(self) -> int | None:
-        """The slot of the session that has been silent the longest, if that is long enough."""
+    def _idle(self) -> NativeSession | None:
+        """The session that has been silent the longest, if that is long enough."""
         idle = [s for s in self.open_sessions if s.delivery is None and s.lane.reply is None]
         longest = min(idle, key=lambda s: s.used, default=None)
-        if longest is None or self.clock.now() - longest.used < self.idle:
-            return None
-        longest.fail("idle", f"nothing came for {self.idle:g} s and the place was needed: connect again")
-        await self.forget(longest)
+        return longest if longest is not None and self.clock.now() - longest.used >= self.idle else None
+
+    async def _release(self, idle: NativeSession) -> int | None:
+        """End an idle session for somebody who needs its slot."""
+        idle.fail("idle", f"nothing came for {self.idle:g} s and the place was needed: connect again")
+        await self.forget(idle)
         return self.slots.free(range(self.sessions))  # somebody else may have been quicker
 
 

@@ -5,7 +5,7 @@ is cut where the ear stopped, closed as the script closes answers, and the next 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Protocol
 
@@ -20,8 +20,8 @@ from omni.engine.native.lane import Lane
 from omni.engine.native.pace import Pace
 from omni.engine.native.prefixes import Prefixes
 from omni.engine.native.reply import Reply
-from omni.engine.native.tape import Item
-from omni.engine.native.turn import Entry, Turn, instructions, longest_piece
+from omni.engine.native.system import exchange, held, system_part
+from omni.engine.native.turn import Entry, Turn, longest_piece
 from omni.engine.native.voice import Voice
 from omni.engine.outlet import Outlet
 from omni.engine.protocol import (
@@ -89,9 +89,11 @@ class Engine(Protocol):
 
 
 class NativeSession:
-    """One conversation in one slot."""
+    """One conversation in one slot; `system` are the ids of what its spec has to say."""
 
-    def __init__(self, spec: SessionSpec, lane: Callable[["NativeSession"], Lane], engine: Engine) -> None:
+    def __init__(
+        self, spec: SessionSpec, system: list[int], lane: Callable[["NativeSession"], Lane], engine: Engine
+    ) -> None:
         self.spec = spec
         self.engine = engine
         self.outlet = Outlet(taken=self._taken)
@@ -107,7 +109,7 @@ class NativeSession:
         self.read = asyncio.Event()  # the loop has read something
         self.system: tuple[int, ...] | None = None  # the system's part, until it is kept for others
         self._next: tuple[SessionSpec, list[int]] | None = None  # settings that wait, with their system's part
-        self._begin()
+        self._begin(system)
 
     # The protocol
 
@@ -180,7 +182,7 @@ class NativeSession:
 
     def _hear(self, unit: AudioIn | TextIn | ImageIn) -> None:
         tape = self.lane.tape
-        most = self._most(max(self._kept(), len(self._next[1]) if self._next is not None else 0))
+        most = self._most(max(held(tape), len(self._next[1]) if self._next is not None else 0))
         letters = most * longest_piece(self.engine.bundle.text)
         if isinstance(unit, TextIn) and len(unit.text) > letters:  # not weighed: that takes long
             raise Refused(
@@ -202,13 +204,6 @@ class NativeSession:
     def _most(self, system: int) -> int:
         """Tokens that a turn may have beside so many of the system's part."""
         return int(self.lane.tape.capacity * (1 - SPARE)) - system - 4
-
-    def _kept(self) -> int:
-        """Tokens of the system's part."""
-        items = self.lane.tape.items
-        if not items or items[0].kind != "system":
-            return 0
-        return items[1].start if len(items) > 1 else self.lane.tape.length
 
     def _place(self, turn: Turn) -> None:
         """Put what is known of a turn on the tape; while an answer is being made, it waits."""
@@ -357,9 +352,8 @@ class NativeSession:
 
     # Settings
 
-    def _begin(self) -> None:
+    def _begin(self, ids: list[int]) -> None:
         """Instructions and tools open the tape; another session may have read the same."""
-        ids = self._system(self.spec)
         if ids:
             tape = self.lane.tape
             tape.begin("system")
@@ -368,17 +362,7 @@ class NativeSession:
                 self.system = tuple(ids)
 
     def _system(self, spec: SessionSpec) -> list[int]:
-        for tool in spec.tools:
-            if not isinstance(tool.parameters.get("properties") or {}, Mapping):
-                raise Refused(f"tool {tool.name}: the properties of its parameters are no object")
-        ids = instructions(self.engine.bundle, spec.instructions, spec.tools)
-        capacity = self.lane.tape.capacity
-        if len(ids) > capacity // 2:
-            raise Refused(
-                f"instructions and tools make {len(ids)} tokens and the context of {capacity} has room for "
-                f"{capacity // 2}"
-            )
-        return ids
+        return system_part(self.engine.bundle, spec, self.lane.tape.capacity)
 
     def _configure(self, spec: SessionSpec) -> None:
         """Take other settings, after the answer if one is being made. What does not fit beside the turn is refused."""
@@ -409,10 +393,7 @@ class NativeSession:
         if more > tape.room:
             self._drop(more, all_over=not self.placed)
         self._changes(0)
-        tape.splice(0, len(before), self.engine.embedding.ids(after))
-        tape.items = [item for item in tape.items if item.kind != "system"]
-        if after:
-            tape.items.insert(0, Item("system", 0))
+        exchange(tape, self.engine.embedding.ids(after))
         if self.last is not None:
             self.last.shift(more)
             self.last_stop += more

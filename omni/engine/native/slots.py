@@ -16,6 +16,11 @@ class Slots:
         self.lanes: list[Lane | None] = [None] * len(vectors)
         self.given = 0  # times that a slot was given to somebody
 
+    @property
+    def capacity(self) -> int:
+        """Tokens that each has room for."""
+        return int(self.vectors.shape[1])
+
     def free(self, among: range) -> int | None:
         """A free slot, the lowest."""
         return next((slot for slot in among if self.lanes[slot] is None), None)

@@ -11,7 +11,7 @@ import numpy as np
 from omni.bundle import Bundle
 from omni.engine.native.tape import Piece
 from omni.engine.protocol import SAMPLE_RATE, AudioIn, ImageIn, TextIn
-from omni.script import ANSWER, END, RESULT, SYSTEM, USER, system
+from omni.script import ANSWER, END, RESULT, SYSTEM, USER
 from omni_tokenizers import Text
 from omni_tokenizers.sequence import Audio, Image
 
@@ -133,13 +133,3 @@ class Turn:
 def longest_piece(text: Text) -> int:
     """Bytes of the longest entry of a vocabulary."""
     return max(len(text.decode_bytes([number])) for number in range(text.size))
-
-
-def instructions(bundle: Bundle, words: str, tools: tuple[Any, ...]) -> Ids:
-    """The system's part as ids; nothing where there is nothing to say."""
-    ids: Ids = []
-    for name, text in system(words, [(tool.name, tool.parameters) for tool in tools]):
-        ids.append(bundle.special[name])
-        if text:
-            ids += bundle.text.encode(text, special="text")
-    return ids

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from omni_server.session.items import Item, Reference
+from omni_server.session.items import Item, Reference, seconds_of_speech
 from omni_server.session.setup import Setup, Wishes
 
 
@@ -133,3 +133,15 @@ Command = (
     | PlayedOut
     | Reject
 )
+
+
+def seconds_of_sound(command: Command) -> float:
+    """The user's sound that a command brings, appended or in items."""
+    match command:
+        case AppendAudio(samples=samples, rate=rate):
+            return len(samples) / rate
+        case AddItem(item=item):
+            return seconds_of_speech(item)
+        case CreateResponse(context=context):
+            return sum(seconds_of_speech(item) for item in context or () if not isinstance(item, Reference))
+    return 0.0

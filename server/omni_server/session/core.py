@@ -111,6 +111,10 @@ class Core:
             case commands.Reject(code=code, message=message, param=param, kind=kind, ref=ref):
                 self.ground.say(Problem(code, message, param, kind, ref))
 
+    def refusal(self, command: commands.AddItem | commands.CreateResponse) -> Problem | None:
+        """Why `take` would say no, as far as that is known before pictures are read."""
+        return self.editing.why_not(command) if isinstance(command, commands.AddItem) else self._why_not_answer(command)
+
     def _configure(self, setup: Setup) -> None:
         ground = self.ground
         ground.setup = setup
@@ -141,26 +145,32 @@ class Core:
             self.answers.transcribe()
 
     def _create(self, command: commands.CreateResponse) -> None:
+        refusal = self._why_not_answer(command)
+        if refusal is not None:
+            self.ground.say(refusal)
+        elif command.aside:
+            self.answers.begin(command.wishes, aside=True, context=command.context)
+        else:
+            self._respond(command)
+
+    def _why_not_answer(self, command: commands.CreateResponse) -> Problem | None:
         ground, answers = self.ground, self.answers
         if ground.setup.only_transcribes:
             text = "A transcription session never answers: open one of type realtime."
-            return self.problem("invalid_value", text, "type", command.ref)
+            return Problem("invalid_value", text, "type", ref=command.ref)
         for item in command.context or ():
             if isinstance(item, Message) and has_pictures(item) and not ground.engine_sees:
-                return self.problem("image_input_not_supported", NO_EYES, "response.input", command.ref)
+                return Problem("image_input_not_supported", NO_EYES, "response.input", ref=command.ref)
         if command.aside:
             if len(answers.beside) >= ground.settings.asides:
                 text = f"{len(answers.beside)} responses run outside the conversation, as many as may: wait for one"
-                return self.problem("too_many_responses", text, "response.conversation", command.ref)
-            answers.begin(command.wishes, aside=True, context=command.context)
-            return None
-        if answers.active is not None:
+                return Problem("too_many_responses", text, "response.conversation", ref=command.ref)
+        elif answers.active is not None:
             text = (
                 f"Conversation already has an active response in progress: {answers.active.id}. "
                 "Wait until the response is finished before creating a new one."
             )
-            return self.problem("conversation_already_has_active_response", text, ref=command.ref)
-        self._respond(command)
+            return Problem("conversation_already_has_active_response", text, ref=command.ref)
         return None
 
     def _respond(self, command: commands.CreateResponse | None) -> None:

@@ -34,17 +34,9 @@ class Editing:
         conversation, after = ground.conversation, command.after
         if not item.id:
             item.id = ground.names.new("item")
-        if item.id in conversation:
-            text = f"Error adding item: an item with ID '{item.id}' already exists in the conversation."
-            return self.problem("item_create_duplicate_item_id", text, "item.id", command.ref)
-        if after not in (None, FRONT) and after not in conversation:
-            text = f"Error adding item: the previous item with id '{after}' does not exist."
-            return self.problem("item_create_invalid_previous_item_id", text, "previous_item_id", command.ref)
-        if has_pictures(item) and not ground.engine_sees:
-            return self.problem("image_input_not_supported", NO_EYES, "item.content", command.ref)
-        if len(conversation) >= ground.settings.items:
-            text = f"the conversation has {len(conversation)} items, as many as it may: delete some first"
-            return self.problem("conversation_full", text, "item", command.ref)
+        refusal = self.why_not(command)
+        if refusal is not None:
+            return ground.say(refusal)
         if content_bytes(item) > self.room:
             text = f"the conversation would hold more than {ground.settings.content_bytes:,} bytes: delete items first"
             return self.problem("conversation_full", text, "item", command.ref)
@@ -61,6 +53,23 @@ class Editing:
                 telling.stale = True
         ground.say(events.ItemAdded(still(item), previous))
         ground.say(events.ItemDone(still(item), previous))
+        return None
+
+    def why_not(self, command: commands.AddItem) -> Problem | None:
+        """Why this item cannot be put in, whatever its pictures are."""
+        conversation, settings = self.ground.conversation, self.ground.settings
+        item, after, ref = command.item, command.after, command.ref
+        if item.id in conversation:
+            text = f"Error adding item: an item with ID '{item.id}' already exists in the conversation."
+            return Problem("item_create_duplicate_item_id", text, "item.id", ref=ref)
+        if after not in (None, FRONT) and after not in conversation:
+            text = f"Error adding item: the previous item with id '{after}' does not exist."
+            return Problem("item_create_invalid_previous_item_id", text, "previous_item_id", ref=ref)
+        if has_pictures(item) and not self.ground.engine_sees:
+            return Problem("image_input_not_supported", NO_EYES, "item.content", ref=ref)
+        if len(conversation) >= settings.items:
+            text = f"the conversation has {len(conversation)} items, as many as it may: delete some first"
+            return Problem("conversation_full", text, "item", ref=ref)
         return None
 
     def truncate(self, command: commands.TruncateItem) -> None:

@@ -107,6 +107,13 @@ def content_bytes(item: Item) -> int:
     return found
 
 
+def seconds_of_speech(item: Item) -> float:
+    """How long the sound in an item is."""
+    if not isinstance(item, Message):
+        return 0.0
+    return sum(part.seconds for part in item.parts if isinstance(part, SpeechPart))
+
+
 @dataclass(frozen=True)
 class Reference:
     """An item of the conversation, named in the input of a response."""

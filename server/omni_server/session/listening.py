@@ -215,9 +215,7 @@ class Listening:
     def _sound(self, start: int, probability: float, level: float) -> None:
         """A window was heard."""
         spoken = self._strategy.window(start, probability, level)
-        if self.doubt is not None and probability >= (
-            self.wanted.threshold if isinstance(self.wanted, ServerVad) else 0.5
-        ):
+        if self.doubt is not None and probability >= self._strategy.threshold:
             self.doubt.voiced_ms += WINDOW / PER_MS
             self._settle()
         self._act(spoken)

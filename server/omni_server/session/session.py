@@ -144,7 +144,7 @@ class Session:
             await self._caught_up()
         if self._closed:
             return
-        if isinstance(command, AddItem | CreateResponse):
+        if isinstance(command, AddItem | CreateResponse) and self.core.refusal(command) is None:
             try:
                 await self._see(command)
             except NoPicture as wrong:
@@ -169,10 +169,9 @@ class Session:
             await self._stirred.wait()
 
     async def _see(self, command: AddItem | CreateResponse) -> None:
-        """Read the pictures that come with it, unless the engine has no eyes: then the core turns them down unread."""
-        if self.core.ground.engine_sees:
-            brought = [command.item] if isinstance(command, AddItem) else command.context or ()
-            await see(brought, self._settings.max_pixels, self.core.editing.room)
+        """Read the pictures that come with it."""
+        brought = [command.item] if isinstance(command, AddItem) else command.context or ()
+        await see(brought, self._settings.max_pixels, self.core.editing.room)
 
     @property
     def prompt(self) -> bool:

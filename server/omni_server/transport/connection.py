@@ -39,7 +39,11 @@ class SlowReader(ConnectionError):
 
 
 class Connection(ServerConnection):
-    """A websocket whose messages wait in a queue that is bounded in bytes; when it is full, the network waits."""
+    """A websocket whose messages wait in a queue that is bounded in bytes; when it is full, the network waits.
+
+    Nobody sees then that the other side has hung up, since that comes behind what is not read, and so do pongs: the
+    library's pings end such a connection, a dead one and one that nothing was taken from for so long alike.
+    """
 
     largest = 1 << 20  # bytes of a message
     inbox_bytes = 1 << 20

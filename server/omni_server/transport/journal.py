@@ -35,10 +35,11 @@ class Journal:
         """One more was sent, or would have been."""
         self.sent += 1
         self._kept.append(message)
-        self._bytes += len(message) + SMALL
-        self._since_parked += len(message) + SMALL
+        size = _size(message)
+        self._bytes += size
+        self._since_parked += size
         while self._bytes > self.limit and len(self._kept) > 1:
-            self._bytes -= len(self._kept.popleft()) + SMALL
+            self._bytes -= _size(self._kept.popleft())
 
     def after(self, received: int) -> list[str | bytes]:
         """What a client that has so many messages lacks; raises `Lost`."""
@@ -59,3 +60,9 @@ class Journal:
     def full(self) -> bool:
         """Whether so much was added since nobody reads that what was on its way then would be pushed out."""
         return self._since_parked >= self.limit // 2
+
+
+def _size(message: str | bytes) -> int:
+    if isinstance(message, str) and not message.isascii():
+        message = message.encode(errors="replace")
+    return SMALL + len(message)

@@ -11,7 +11,7 @@ from omni.engine.clock import Clock
 from omni.engine.protocol import Closed
 from omni_server.dialects.dialect import Dialect
 from omni_server.limits.pace import Pace
-from omni_server.session.commands import AppendAudio, Command
+from omni_server.session.commands import AppendAudio, Command, seconds_of_sound
 from omni_server.session.events import Ended, Event, Problem, ResponseCreated, ResponseDone
 from omni_server.session.session import Session
 from omni_server.transport.connection import Connection, Message, Rest, SlowReader
@@ -164,8 +164,7 @@ class Talk:
             if self._owed:
                 owed, self._owed = self._owed, 0.0
                 await self._clock.sleep(owed)
-            if type(command) is AppendAudio:
-                self._spend(command)
+            self._spend(command)
             await self.session.handle(command)
         self._answer()
 
@@ -185,8 +184,9 @@ class Talk:
             self.end("error")
         return None
 
-    def _spend(self, command: AppendAudio) -> None:
-        self._owed = self._pace.take(len(command.samples) / command.rate, self._clock.now)
+    def _spend(self, command: Command) -> None:
+        if seconds := seconds_of_sound(command):
+            self._owed = self._pace.take(seconds, self._clock.now)
 
     def _answer(self) -> None:
         """Send what the dialect itself has to say to a message that is done."""

@@ -6,6 +6,8 @@ from omni_server.turns.strategy import Verdict
 class ByClient:
     """Never has a verdict."""
 
+    threshold = 1.0  # nobody listens for a voice
+
     def window(self, _start: int, _probability: float, _level: float, /) -> list[Verdict]:
         """Nothing follows from it."""
         return []

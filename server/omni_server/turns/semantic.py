@@ -7,7 +7,6 @@ from omni_server.turns.strategy import Likely, Resumed, Started, Stopped, Verdic
 from omni_server.turns.voice import Voice
 
 PER_MS = 16  # samples
-THRESHOLD = 0.5  # probability of speech
 LONGEST: dict[Eagerness, int] = {"low": 8_000, "medium": 4_000, "auto": 4_000, "high": 2_000}  # ms, as published
 SHORTEST: dict[Eagerness, int] = {"low": 320, "medium": 160, "auto": 160, "high": 64}  # ms, when the engine is sure
 UNKNOWN = 0.43  # taken where the engine says nothing: 710 ms of silence at medium
@@ -27,8 +26,10 @@ def patience(probability: float, eagerness: Eagerness) -> int:
 class BySemantics:
     """Silence is measured against the engine's latest prediction of this pause."""
 
+    threshold = 0.5  # probability of speech
+
     def __init__(self, wanted: SemanticVad) -> None:
-        self._voice = Voice(THRESHOLD)
+        self._voice = Voice(self.threshold)
         self._speaking = self._likely = False
         self._prediction: float | None = None
         self._heard = 0  # samples
@@ -42,7 +43,7 @@ class BySemantics:
         """The next window of sound."""
         self._heard = start + WINDOW
         if not self._speaking:
-            if probability < THRESHOLD:
+            if probability < self.threshold:
                 return []
             self._speaking, self._likely, self._prediction = True, False, None
             self._voice.begin(start, level)

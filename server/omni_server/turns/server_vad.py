@@ -14,20 +14,25 @@ class ByServerVad:
 
     def __init__(self, wanted: ServerVad, speculate_ms: int) -> None:
         self._speculate = speculate_ms * PER_MS
-        self._voice = Voice(max(LEAST, wanted.threshold))
+        self._voice = Voice(wanted.threshold)
         self._speaking = self._likely = False
         self.change(wanted)
 
     def change(self, wanted: ServerVad) -> None:
         """Go on like this, also with a turn that is open."""
-        self._threshold = self._voice.threshold = max(LEAST, wanted.threshold)
+        self._voice.threshold = max(LEAST, wanted.threshold)
         self._patience = max(WINDOW, wanted.silence_duration_ms * PER_MS)
+
+    @property
+    def threshold(self) -> float:
+        """What the client says, but never so low that no turn would end."""
+        return self._voice.threshold
 
     def window(self, start: int, probability: float, level: float) -> list[Verdict]:
         """The next window of sound."""
         end = start + WINDOW
         if not self._speaking:
-            if probability < self._threshold:
+            if probability < self._voice.threshold:
                 return []
             self._speaking, self._likely = True, False
             self._voice.begin(start, level)

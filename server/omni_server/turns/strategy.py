@@ -39,6 +39,11 @@ Verdict = Started | Likely | Resumed | Stopped
 class Strategy(Protocol):
     """One way of taking turns, for one session."""
 
+    @property
+    def threshold(self) -> float:
+        """How probably a window is speech that counts as a voice."""
+        ...
+
     def window(self, start: int, probability: float, level: float, /) -> list[Verdict]:
         """The next window of sound: how probably it is speech, and its root mean square."""
         ...

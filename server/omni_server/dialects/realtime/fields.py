@@ -17,6 +17,11 @@ class Wrong(ValueError):
         self.code = code
 
 
+def compact(value: Any) -> str:
+    """As it goes over the wire: what is not ASCII as it is, since an escape takes 6 bytes where UTF-8 takes 2 or 3."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
 def missing(path: str) -> Wrong:
     """A field that has to be there is not."""
     return Wrong(path, f"Missing required parameter: '{path}'.", "missing_required_parameter")

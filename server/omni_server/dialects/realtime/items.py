@@ -1,13 +1,13 @@
 """Items of a conversation as JSON, both ways."""
 
-import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from omni.engine.protocol import SAMPLE_RATE
 from omni_server.dialects.dialect import WireLimits
-from omni_server.dialects.realtime.fields import Wrong, choice, listed, missing, record, text
+from omni_server.dialects.realtime.fields import Wrong, choice, compact, listed, missing, record, text
 from omni_server.dialects.realtime.sound import Format
 from omni_server.session.items import (
     FunctionCall,
@@ -24,7 +24,7 @@ from omni_tokenizers.audio.resampler import resample
 
 LONGEST_ID = 512  # characters
 MOST_PARTS = 256
-LONGEST_ITEM = 1_000_000  # characters: with all around it, an event stays below the 1 MiB that some clients take
+LONGEST_ITEM = 1_000_000  # bytes: with all around it, an event stays below the 1 MiB that some clients take
 DETAILS = ("auto", "low", "high")
 
 
@@ -48,23 +48,29 @@ def item_json(item: Item) -> dict[str, Any]:
         }
     parts = [part_json(part, item.role == "assistant") for part in item.parts]
     if any(isinstance(part, ImagePart) for part in item.parts):
-        _leave_out_data(parts)
+        _leave_out_data(parts, LONGEST_ITEM - text_bytes(item))
     return found | {"type": "message", "status": item.status, "role": item.role, "content": parts}
 
 
-def _leave_out_data(parts: list[dict[str, Any]]) -> None:
-    """Of pictures that would make an event too long for a client, leave the address without what comes after it.
+def text_bytes(item: Item) -> int:
+    """What an item takes on the wire without its pictures."""
+    if isinstance(item, Message):
+        item = replace(item, parts=[part for part in item.parts if not isinstance(part, ImagePart)])
+    return len(compact(item_json(item)).encode(errors="replace"))
+
+
+def _leave_out_data(parts: list[dict[str, Any]], left: int) -> None:
+    """Of pictures that do not fit into so many bytes, leave the address without what comes after it.
 
     An address that is missing, or null, may break a client that wants a string.
     """
-    pictures = [part for part in parts if part["type"] == "input_image"]
-    left = LONGEST_ITEM - len(json.dumps([part for part in parts if part["type"] != "input_image"]))
-    for part in pictures:
-        url = part["image_url"]
-        left -= len(url)
-        if left < 0:
-            left += len(url)
-            part["image_url"] = url.partition(",")[0] + ","
+    for part in parts:
+        if part["type"] == "input_image":
+            url = part["image_url"]
+            if len(url) <= left:
+                left -= len(url)
+            else:
+                part["image_url"] = url.partition(",")[0] + ","
 
 
 def part_json(part: Part, output: bool) -> dict[str, Any]:
@@ -95,6 +101,15 @@ def read_item(value: Any, path: str, limits: WireLimits, sound: Format) -> Item:
         call = text(fields.get("call_id") or "", f"{path}.call_id", LONGEST_ID)
         return FunctionCall(name, call, needed("name", LONGEST_ID), needed("arguments", limits.text))
     return FunctionResult(name, needed("call_id", LONGEST_ID), needed("output", limits.text))
+
+
+def read_new_item(value: Any, path: str, limits: WireLimits, sound: Format) -> Item:
+    """An item for the conversation: one that can be shown again to every client."""
+    item = read_item(value, path, limits, sound)
+    if (length := text_bytes(item)) > LONGEST_ITEM:
+        text = f"the texts of '{path}' take {length:,} bytes: at most {LONGEST_ITEM:,} are taken; use several items."
+        raise Wrong(path, text, "string_above_max_length")
+    return item
 
 
 def read_context(value: Any, path: str, limits: WireLimits, sound: Format) -> Item | Reference:

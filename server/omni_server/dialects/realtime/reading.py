@@ -6,7 +6,7 @@ from typing import Any
 
 from omni_server.dialects.dialect import WireLimits
 from omni_server.dialects.realtime.fields import Wrong, choice, listed, missing, record, text, whole
-from omni_server.dialects.realtime.items import LONGEST_ID, read_context, read_item
+from omni_server.dialects.realtime.items import LONGEST_ID, read_context, read_new_item
 from omni_server.dialects.realtime.session_object import (
     read_longest,
     read_modalities,
@@ -72,7 +72,7 @@ def create_item(event: Mapping[str, Any], ref: str | None, sound: Format, limits
     if after is not None:
         after = text(after, "previous_item_id", LONGEST_ID)
         after = FRONT if after == "root" else after
-    return [AddItem(read_item(event["item"], "item", limits, sound), after, ref)]
+    return [AddItem(read_new_item(event["item"], "item", limits, sound), after, ref)]
 
 
 def _item_id(event: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 from omni_server.dialects.dialect import NotServed, WireLimits, Wish
-from omni_server.dialects.realtime.fields import Wrong, choice, missing, record, text, whole
+from omni_server.dialects.realtime.fields import Wrong, choice, compact, missing, record, text, whole
 from omni_server.dialects.realtime.reading import READERS
 from omni_server.dialects.realtime.session_object import changed, first_session, setup_of, shown
 from omni_server.dialects.realtime.sound import Format
@@ -75,7 +75,7 @@ class RealtimeDialect:
         elif isinstance(event, ResponseDone):
             self._formats.pop(event.answer.id, None)
         return [
-            json.dumps({"type": kind, "event_id": self._event_id(), **body}, separators=(",", ":"))
+            compact({"type": kind, "event_id": self._event_id(), **body})
             for kind, body in frames(event, self._shown, self._conversation)
         ]
 
