@@ -30,7 +30,7 @@ class Shares:
 
     transcribe: float = 0.08
     typed: float = 0.06
-    drilled: float = 0.32  # a conversation of exercises
+    drilled: float = 0.24  # a conversation of exercises
     seen: float = 0.18  # one of exercises about pictures
     silence: float = 0.04  # nobody speaks: no answer
     read: float = 0.04  # a text is read out, where there are codes
