@@ -182,12 +182,16 @@ class MelEmbedder(nn.Module):
 
     def forward(self, runs: list[Run], states: list[State], table: Tensor) -> Embedded:
         """Spans of `values` [tokens, frames a token, bins]."""
+        return self.stem(self.pieces(runs), [state or self.stem.start() for state in states], table)
+
+    def pieces(self, runs: list[Run]) -> list[Tensor]:
+        """What the stem takes of spans: each [tokens, frames a token, bins]."""
         spec = self.stem.spec
         pieces = [array_of(run, "values").unflatten(0, (-1, 1)).flatten(1, -2) for run in runs]
         for run, piece in zip(runs, pieces, strict=True):
             check_width(run, piece.shape[2], spec.bins, "Mel bins")
             check_width(run, piece.shape[1], spec.frames, "frames a token")
-        return self.stem(pieces, [state or self.stem.start() for state in states], table)
+        return pieces
 
 
 class FeatureEmbedder(nn.Module):

@@ -132,14 +132,19 @@ class CausalStem(nn.Module):
                 after[sound].append(x[sound, :, length : length + tail].clone())
             x = F.gelu(over(convolution, x))  # [sounds, channels, inputs / stride]
             lengths = [length // convolution.stride[0] for length in lengths]
-        x = x.transpose(1, 2)  # [sounds, tokens, hidden]
-        tokens = self.out(x)  # [sounds, tokens, width]
+        heard = x = x.transpose(1, 2)  # [sounds, tokens, hidden]
         for number, block in enumerate(self.blocks, len(self.convolutions)):
             x, seen = block(x, torch.stack([state[number] for state in states]))
             for sound, length in enumerate(lengths):
                 after[sound].append(seen[sound, length : length + self.spec.kernel - 1].clone())
-        if self.words is not None:
-            if table is None:
-                raise ValueError("this stem writes down words: pass table=[ids, width], the vectors of text ids")
-            tokens = tokens + self.gain * (self.words(x).softmax(-1)[..., :-1] @ table[: self.spec.words])
+        tokens = self.vectors(heard, x, table)  # [sounds, tokens, width]
         return [tokens[i, :length] for i, length in enumerate(lengths)], after
+
+    def vectors(self, heard: Tensor, told: Tensor, table: Tensor | None) -> Tensor:
+        """What the convolutions say of tokens, and the blocks behind them, both [..., hidden] → [..., width]."""
+        tokens: Tensor = self.out(heard)
+        if self.words is None:
+            return tokens
+        if table is None:
+            raise ValueError("this stem writes down words: pass table=[ids, width], the vectors of text ids")
+        return tokens + self.gain * (self.words(told).softmax(-1)[..., :-1] @ table[: self.spec.words])

@@ -11,6 +11,7 @@ import torch
 
 from omni.bundle import Bundle
 from omni.engine.native.engine import NativeEngine
+from omni.engine.native.flat import Flat
 from omni.engine.native.lane import Lane
 from omni.engine.native.prefixes import Nobody
 from omni.engine.native.rehearsal import best_threads
@@ -101,7 +102,9 @@ def with_threads(threads: int, call: Callable[[], object]) -> Callable[[], objec
 def rows(quick: bool) -> Iterable[Row]:
     """One session beside transformers, then sixteen beside one."""
     lanes, peer = Lanes(16), llama_of(bundle().model)
-    threads, for_many = (best_threads(lanes.engine.stepper, sessions) for sessions in (1, 16))
+    stepper = lanes.engine.stepper
+    assert isinstance(stepper, Flat)
+    threads, for_many = (best_threads(stepper, sessions) for sessions in (1, 16))
     prompt = torch.tensor([lanes.prompts[0]])
     silent = list(bundle().special.values())
     settings: dict[str, Any] = {"max_new_tokens": SAID, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
@@ -116,6 +119,7 @@ def rows(quick: bool) -> Iterable[Row]:
     )  # fmt: skip
     yield max(found, key=lambda row: -row.ratio)  # beside the faster of the peers
     torch.set_num_threads(for_many)
+    stepper.threads = for_many
     rounds = range(3 if quick else 15)
     pairs = [(median(lanes.steps(lanes.begin(16))), median(lanes.steps(lanes.begin(1)))) for _ in rounds]
     ours, one = median(a for a, _ in pairs), median(b for _, b in pairs)

@@ -6,10 +6,11 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from omni.engine.native.ear import Ear
 from omni.engine.native.lane import Lane
 from omni.engine.native.tape import Piece
 from omni.model.batch import Run, tensor_of
-from omni.model.embed import NO_STATE, BookEmbedder
+from omni.model.embed import NO_STATE, BookEmbedder, MelEmbedder
 from omni.model.omni import Omni
 
 
@@ -21,6 +22,15 @@ class Embedding:
         self.placeholders = placeholders
         self.table = model.embed.weight.detach()  # [ids, width]
         self.books = cast(BookEmbedder, model.inputs["codec"]) if "codec" in model.inputs else None
+        compiled = self.table.device.type == "cpu" and self.table.dtype == torch.float32
+        mel = [embedder for embedder in model.inputs.values() if isinstance(embedder, MelEmbedder)]
+        self.ear = Ear(mel[0].stem) if mel and compiled else None
+
+    def prepare(self) -> None:
+        """Have compiled what is compiled, before anybody speaks."""
+        if self.ear is not None:
+            spec = self.ear.stem.spec
+            self.ear([torch.zeros(1, spec.frames, spec.bins)], [NO_STATE], self.table)
 
     def ids(self, ids: Sequence[int]) -> Tensor:
         """[tokens, width] of text ids."""
@@ -42,7 +52,11 @@ class Embedding:
             states = [
                 lane.stem if p.span.first and lane.stem else NO_STATE for lane, p in zip(mine, pieces, strict=True)
             ]
-            made = self.model.inputs[modality](runs, states, self.table)
+            embedder = self.model.inputs[modality]
+            if self.ear is not None and isinstance(embedder, MelEmbedder):
+                made = self.ear(embedder.pieces(runs), states, self.table)
+            else:
+                made = embedder(runs, states, self.table)
             for lane, piece, vectors, state in zip(mine, pieces, *made, strict=True):
                 lane.tape.fill(piece, vectors + self.table[self.placeholders[modality]])
                 if modality == "audio":

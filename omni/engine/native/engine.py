@@ -1,8 +1,7 @@
 """The native engine: one model that hears, sees, thinks and speaks, for many conversations in lock-step.
 
-The step runs on the event loop of the process that the engine lives in, which is a worker's: a step of a small model is
-many short operations with Python between them, and in a thread of its own it would only take turns with the loop. So a
-tick is one atom: nothing is pushed, cancelled or closed during it, and what it chose is still wanted when it is over.
+The step runs on the event loop of the process that the engine lives in, which is a worker's and has nothing else to do.
+So a tick is one atom: nothing is pushed, cancelled or closed during it, and what it chose is still wanted when it is over.
 Codes become sound in a second thread (`voice.py`), beside the next step; the first of an answer before it.
 """
 
@@ -162,7 +161,9 @@ class NativeEngine:
         """Measure, before anybody comes: how many threads are best, and how long a step takes for how many rows."""
         with torch.inference_mode():
             if isinstance(self.stepper, Flat):
-                threads = best_threads(self.stepper, self.sessions)
+                log.info("getting ready; the first time on a machine compiles loops for some ten seconds")
+                self.embedding.prepare()
+                threads = self.stepper.threads = best_threads(self.stepper, self.sessions)
                 torch.set_num_threads(threads)
                 log.info("a step is fastest with %d threads", threads)
             else:

@@ -1,47 +1,63 @@
-"""The shared stack for a few tokens of many slots at a time, on a CPU: what `Live` does, with less around it.
-
-A decoding step of a small model is mostly the way to its products: through the modules a step of six layers of width
-256 takes 6.4 ms on a free core, of which 2.2 ms are products. What is different here:
+"""The shared stack over many slots on a CPU: a few tokens in one compiled call (`kernels.py`), many by torch.
 
 - The tokens of all rows lie one after another, unpadded, whatever mixture of prompts and single tokens they are.
-- Weights are laid out for the number of rows (`product.py`).
 - The factors of the norms are folded into the products behind them, and the pairs that the rotation turns are
   neighbours, so that a norm is three operations and the rotation of queries and keys one complex product, in place.
-- Keys and values are read in place, each row about as far as it goes (`rows.py`). What limits 16 sessions is the
-  memory: 12 kB a token at this size with as many key-value heads as heads.
+- Keys and values are read in place, each row as far as it goes. What limits 16 sessions is the memory: 12 kB a token at
+  this size with as many key-value heads as heads.
 """
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from omni.engine.native.product import Product, filled_up
-from omni.engine.native.rows import Row, Write, reads_of
+from omni.engine.native.kernels import Array, walk
+from omni.engine.native.rows import Piece, Row
 from omni.model.block import Block, Mixer
 from omni.model.mlp import Mlp
 from omni.model.omni import Omni
 
+FEW = 24  # tokens up to which the compiled loops are faster than torch
+SHARED = 4  # rows from which on threads share them
 
-class Layer:
-    """One block's weights."""
 
-    def __init__(self, block: Block, heads: int, kv_heads: int, head_width: int) -> None:
-        attention = cast(Mixer, block.attention.inner).attention
-        mlp = cast(Mlp, block.mlp.inner)
-        width = attention.qkv.weight.shape[1]
-        (eps, factor), (eps_mlp, factor_mlp) = (folded(cast(nn.RMSNorm, b.norm)) for b in (block.attention, block.mlp))
-        self.eps = eps, eps_mlp
-        qkv = attention.qkv.weight.detach() * factor
+@dataclass
+class Weights:
+    """Those of all layers, each [layers, out, in], with the norm before them folded in."""
+
+    qkv: Tensor
+    out: Tensor
+    up: Tensor
+    down: Tensor
+    eps: Tensor  # [layers, 2], √(width·eps) of the two norms
+
+    @classmethod
+    def of(cls, model: Omni) -> "Weights":
+        """The weights of a model's stack."""
+        spec = model.spec.stack.block
+        heads, kv_heads, head_width = spec.attention.sizes(spec.width)
         turned = (heads + kv_heads) * head_width
-        pairs = qkv[:turned].view(-1, 2, head_width // 2, width).transpose(1, 2).reshape(turned, width)
-        self.qkv = Product(torch.cat([pairs, qkv[turned:]]))
-        self.out = Product(attention.out.weight.detach())
-        self.up = Product(mlp.up.weight.detach() * factor_mlp)
-        self.down = Product(mlp.down.weight.detach())
-        self.halves = (mlp.down.weight.shape[1],) * 2  # gates, and what they let through
+        found: list[list[Tensor]] = [[], [], [], [], []]
+        for block in cast(list[Block], list(model.stack.blocks)):
+            attention = cast(Mixer, block.attention.inner).attention
+            mlp = cast(Mlp, block.mlp.inner)
+            (eps, factor), (eps_mlp, factor_mlp) = (
+                folded(cast(nn.RMSNorm, branch.norm)) for branch in (block.attention, block.mlp)
+            )
+            qkv = attention.qkv.weight.detach() * factor
+            pairs = qkv[:turned].view(-1, 2, head_width // 2, spec.width).transpose(1, 2).reshape(turned, spec.width)
+            layer = [torch.cat([pairs, qkv[turned:]]), attention.out.weight.detach()]
+            layer += [mlp.up.weight.detach() * factor_mlp, mlp.down.weight.detach(), torch.stack([eps, eps_mlp])]
+            for tensors, tensor in zip(found, layer, strict=True):
+                tensors.append(tensor)
+        return cls(*(torch.stack(tensors) for tensors in found))
 
 
 class Flat:
@@ -49,52 +65,98 @@ class Flat:
 
     def __init__(self, model: Omni, *, slots: int, capacity: int) -> None:
         spec = model.spec.stack
-        self.width = width = spec.block.width
-        self.heads, self.kv_heads, self.head_width = spec.block.attention.sizes(width)
+        self.width = spec.block.width
+        self.heads, self.kv_heads, self.head_width = spec.block.attention.sizes(self.width)
         self.turned = (self.heads + self.kv_heads) * self.head_width
-        self.layers = [
-            Layer(cast(Block, block), self.heads, self.kv_heads, self.head_width) for block in model.stack.blocks
-        ]
-        norm = cast(nn.RMSNorm, model.stack.norm)
-        self.eps, self.factor = folded(norm)
-        self.cache = model.cache(slots=slots, capacity=capacity)
-        dtype = model.embed.weight.dtype
-        assert model.stack.rotary is not None
         with torch.inference_mode(False):
+            self.weights = Weights.of(model)
+            assert model.stack.rotary is not None
+            dtype = model.embed.weight.dtype
             cos, sin = model.stack.rotary(torch.arange(capacity)[None], dtype)  # [1, 1, capacity, head_width]
-        half = self.head_width // 2
-        self.turns = torch.complex(cos[0, 0, :, :half], sin[0, 0, :, half:])[:, None]  # [capacity, 1, head_width / 2]
+            half = self.head_width // 2
+            self.turns = torch.complex(cos[0, 0, :, :half], sin[0, 0, :, half:])[:, None]  # [capacity, 1, head_width/2]
+            self.eps, self.factor = folded(cast(nn.RMSNorm, model.stack.norm))
+        self.cache = model.cache(slots=slots, capacity=capacity)
+        self.threads = 1  # that a step of single tokens is shared by
+        self._others: ThreadPoolExecutor | None = None
+        self._compiled = dtype == torch.float32  # numbers of 64 bits are for tests
+        w = self.weights
+        kept = self.cache.both, torch.view_as_real(self.turns[:, 0]), w.qkv, w.out, w.up, w.down, w.eps
+        self._arrays = [tensor.numpy() for tensor in kept]
 
     def step(self, x: Tensor, rows: Sequence[Row]) -> Tensor:
         """Read the next tokens of some slots: x [tokens, width], row after row → hidden states, the same shape."""
         for row in rows:
             self.cache.take(row.slot, row.start, row.count)
+        x = x.clone()  # the residual stream, added to in place
+        if len(x) > FEW or not self._compiled:
+            self._many(x, rows)
+        elif self.threads > 1 and len(rows) >= SHARED:
+            self._shared(x.numpy(), rows)
+        else:
+            self._few(x.numpy(), rows)
+        return normed(x, self.eps) * self.factor
+
+    def _few(self, x: Array, rows: Sequence[Row]) -> None:
+        """The compiled stack, over x in place."""
+        tokens = len(x)
+        starts = [row.start for row in rows]
+        slots = np.array([row.slot for row in rows])
+        places = np.array(starts)
+        if tokens > len(rows):
+            counts = [row.count for row in rows]
+            slots = np.repeat(slots, counts)
+            places = np.concatenate([np.arange(row.start, row.start + row.count) for row in rows])
+        seen = places + 1
+        at = 0
+        for row in rows:
+            for first, after in row.pictures:
+                seen[at + first : at + after] = row.start + after
+            at += row.count
+        heads, kv_heads, head_width, hidden = self.heads, self.kv_heads, self.head_width, self.weights.down.shape[2]
+        shared, longest = heads // kv_heads, int(seen.max())
+        qkv = np.empty((tokens, heads + 2 * kv_heads, head_width), np.float32)
+        mixed = np.empty((tokens, kv_heads, shared, head_width), np.float32)
+        walk(
+            x, np.empty_like(x), qkv.reshape(tokens, -1), qkv, mixed.reshape(tokens, -1), mixed,
+            np.empty((tokens, 2 * hidden), np.float32), np.empty((tokens, hidden), np.float32),
+            np.empty((shared, longest), np.float32), np.empty(max(longest, hidden), np.int32),
+            slots, places, seen, *self._arrays,
+        )  # fmt: skip
+
+    def _shared(self, x: Array, rows: Sequence[Row]) -> None:
+        """The same, with the rows shared among threads: each reads all weights, and nobody waits between layers."""
+        if self._others is None:
+            self._others = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="stack")
+        size = -(-len(rows) // self.threads)
+        mine, *others = (rows[at : at + size] for at in range(0, len(rows), size))
+        first, done = sum(row.count for row in mine), []
+        own = x[:first]
+        for share in others:
+            after = first + sum(row.count for row in share)
+            done.append(self._others.submit(self._few, x[first:after], share))
+            first = after
+        self._few(own, mine)
+        for future in done:
+            future.result()
+
+    def _many(self, x: Tensor, rows: Sequence[Row]) -> None:
+        """The stack by calls of torch, over x in place."""
         heads, kv_heads, head_width = self.heads, self.kv_heads, self.head_width
-        tokens = x.shape[0]
-        n = filled_up(tokens)
-        spans = [self.turns[row.start : row.start + row.count] for row in rows]
-        turns = spans[0] if len(rows) == 1 else torch.cat(spans)  # [tokens, 1, head_width / 2]
-        x = F.pad(x, (0, 0, 0, n - tokens)) if n > tokens else x.clone()  # the residual stream, added to in place
-        fill = [x.new_zeros(n - tokens, heads * head_width)] if n > tokens else []
-        reads = reads_of(self.cache, rows, heads // kv_heads)
-        counts = [read.tokens for read in reads]
-        write = Write(self.cache, rows)
-        for number, layer in enumerate(self.layers):
-            qkv = layer.qkv(normed(x, layer.eps[0]))[:tokens]  # [tokens, (heads + 2·kv_heads)·head_width]
+        weights, tokens = self.weights, len(x)
+        turns = torch.cat([self.turns[row.start : row.start + row.count] for row in rows])  # [tokens, 1, head_width/2]
+        pieces = [Piece(self.cache, row, heads > kv_heads) for row in rows]
+        counts = [row.count for row in rows]
+        for layer in range(len(weights.qkv)):
+            qkv = F.linear(normed(x, weights.eps[layer, 0]), weights.qkv[layer])
             pairs = qkv[:, : self.turned].view(tokens, heads + kv_heads, head_width // 2, 2)
             torch.view_as_complex(pairs).mul_(turns)
-            q, kv = qkv.split_with_sizes((heads * head_width, 2 * kv_heads * head_width), 1)
-            write(number, kv.view(tokens, 2, kv_heads, head_width))
-            q = q.view(tokens, heads, head_width)
-            if len(reads) == 1 and not fill:
-                mixed = reads[0](number, q)
-            else:
-                parts = [read(number, part) for read, part in zip(reads, q.split(counts), strict=True)]
-                mixed = torch.cat(parts + fill)
-            layer.out.add(x, mixed)
-            gate, up = layer.up(normed(x, layer.eps[1])).split_with_sizes(layer.halves, 1)
-            layer.down.add(x, F.silu(gate).mul_(up))
-        return normed(x[:tokens], self.eps) * self.factor
+            q, new = qkv.split((heads * head_width, 2 * kv_heads * head_width), 1)
+            queries, both = q.view(tokens, heads, -1).split(counts), new.view(tokens, 2, kv_heads, -1).split(counts)
+            mixed = torch.cat([piece(layer, a, b) for piece, a, b in zip(pieces, queries, both, strict=True)])
+            x.addmm_(mixed, weights.out[layer].T)
+            gate, up = F.linear(normed(x, weights.eps[layer, 1]), weights.up[layer]).chunk(2, 1)
+            x.addmm_(F.silu(gate).mul_(up), weights.down[layer].T)
 
 
 def folded(norm: nn.RMSNorm) -> tuple[Tensor, Tensor]:

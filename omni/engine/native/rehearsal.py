@@ -9,6 +9,7 @@ from statistics import median
 import torch
 
 from omni.engine.native.admission import FEWEST, StepTimes
+from omni.engine.native.flat import Flat
 from omni.engine.native.rows import Row
 from omni.engine.native.tick import Stepper, Tick
 
@@ -35,17 +36,17 @@ def step_seconds(stepper: Stepper, rows: int, runs: int, tick: Tick | None = Non
     return took[2:]
 
 
-def best_threads(stepper: Stepper, sessions: int) -> int:
+def best_threads(stepper: Flat, sessions: int) -> int:
     """How many threads a step of half the sessions is fastest with; few where it makes little difference."""
-    before, rows = torch.get_num_threads(), max(1, sessions // 2)
+    before, rows = stepper.threads, max(1, sessions // 2)
     best, least = 1, float("inf")
     cores = os.cpu_count() or 1
     for threads in [n for n in (1, 2, 4, 8, 16) if n <= cores]:
-        torch.set_num_threads(threads)
+        stepper.threads = threads
         took = median(step_seconds(stepper, rows, 8))
         if took < BETTER * least:
             best, least = threads, took
-    torch.set_num_threads(before)
+    stepper.threads = before
     return best
 
 
