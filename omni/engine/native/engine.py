@@ -1,7 +1,7 @@
 """The native engine: one model that hears, sees, thinks and speaks, for many conversations in lock-step.
 
 The step runs on the event loop of the process that the engine lives in, which is a worker's and has nothing else to do.
-So a tick is one atom: nothing is pushed, cancelled or closed during it, and what it chose is still wanted when it is over.
+So a tick is one atom: nothing is pushed, cancelled or closed during it, and what it chose is still wanted afterwards.
 Codes become sound in a second thread (`voice.py`), beside the next step; the first of an answer before it.
 """
 
