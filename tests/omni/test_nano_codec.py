@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omni.nano.codec.codec import NanoCodec
+from omni.nano.codec.frame import FrameDecoder
 from omni.nano.codec.fsq import Fsq
 from omni.nano.codec.hearing import hear, pitch, windows
-from omni.nano.codec.network import CodecNet, CodecSpec, pitch_codes, pitch_values
+from omni.nano.codec.network import CodecNet, CodecSpec, Memory, pitch_codes, pitch_values
 from omni.nano.codec.source_filter import (
     BANDS,
     FRAME,
@@ -82,6 +83,21 @@ def test_live_decoding_equals_decode_bit_for_bit_for_every_chunking(codec, frame
     assert np.array_equal(streamed(codec.decoder(), cut(codes, lengths)), whole)
     assert whole.shape == (frames * FRAME,)
     assert whole.dtype == np.float32
+
+
+@pytest.mark.parametrize("spec", [SMALL, CodecSpec()])
+def test_what_decodes_a_frame_says_what_the_network_that_was_trained_says(spec):
+    torch.manual_seed(4)
+    net = CodecNet(spec).eval()
+    decoder, memory = FrameDecoder(net.decoder), Memory()
+    seen = decoder.start()
+    with torch.inference_mode():
+        for _ in range(7):
+            values, octave = torch.rand(1, net.fsq.width) * 2 - 1, torch.rand(1)
+            got, want = decoder(values, octave, seen), net.decoder(values[None], octave[None], memory)
+            torch.testing.assert_close(got.pitch, want.pitch, rtol=1e-5, atol=0)
+            torch.testing.assert_close(got.tone, want.tone, rtol=0, atol=1e-5)
+            torch.testing.assert_close(got.noise, want.noise, rtol=0, atol=1e-5)
 
 
 @settings(max_examples=5, deadline=None)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from omni.engine.native.flat import Flat
 from omni.engine.native.graphs import Graphs
-from omni.engine.native.kernels import exponentiate
 from omni.engine.native.rows import Row
+from omni.model.kernels import exponentiate
 from omni.model.omni import Omni
 from omni.model.reach import CAUSAL
 from tests.omni.small_omni import model

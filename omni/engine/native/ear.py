@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from omni.engine.native.kernels import Array, convolve, mix
+from omni.model.kernels import Array, convolve, mix
 from omni.model.stem import CausalStem, State, StemBlock
 
 FEW = 24  # tokens of all sounds up to which the compiled loops are faster than torch

@@ -1,4 +1,4 @@
-"""The shared stack over many slots on a CPU: a few tokens in one compiled call (`kernels.py`), many by torch.
+"""The shared stack over many slots on a CPU: a few tokens in one compiled call (`omni.model.kernels`), many by torch.
 
 - The tokens of all rows lie one after another, unpadded, whatever mixture of prompts and single tokens they are.
 - The factors of the norms are folded into the products behind them, and the pairs that the rotation turns are
@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from omni.engine.native.kernels import Array, walk
 from omni.engine.native.rows import Piece, Row
 from omni.model.block import Block, Mixer
+from omni.model.kernels import Array, walk
 from omni.model.mlp import Mlp
 from omni.model.omni import Omni
 

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from omni.nano.codec.frame import FrameDecoder
 from omni.nano.codec.hearing import AFTER, BEFORE, WINDOW, hear
 from omni.nano.codec.network import PITCHES, CodecNet, CodecSpec, Memory, pitch_codes, pitch_values
 from omni.nano.codec.source_filter import (
@@ -44,6 +45,7 @@ class NanoCodec:
 
     def __init__(self, net: CodecNet) -> None:
         self.net = net.eval().requires_grad_(False)
+        self.frame = FrameDecoder(net.decoder)
         self.sample_rate = RATE
         self.frame_rate = RATE / FRAME
         self.book_sizes = (PITCHES, *(net.fsq.size,) * net.fsq.books)
@@ -157,11 +159,11 @@ class NanoDecoder:
     """Sound of live codes. What `push` returns, joined, is `decode` of the joined codes; nothing is held back."""
 
     def __init__(self, codec: NanoCodec) -> None:
-        self._net = codec.net
+        self._frame_decoder = codec.frame
         self._sizes = codec.book_sizes
         self._meaning = codec.meaning
         self._noise = codec.noise
-        self._memory = Memory()
+        self._seen = codec.frame.start()
         self._loud: Tensor | None = None  # [1, 1, signals], at the end of the last frame
         self._pitch: Tensor | None = None  # [1], Hz, there
         self._turns = torch.zeros(1, dtype=torch.float64)  # where the pitch cycle is, there
@@ -185,7 +187,7 @@ class NanoDecoder:
     def _frame(self, codes: Tensor) -> Wave:
         """Codes [1, books] → samples [960]."""
         values = self._meaning[codes[:, 1:]].flatten(1)  # [1, width]
-        controls = self._net.decoder(values[None], pitch_values(codes[None, :, 0]), self._memory)
+        controls = self._frame_decoder(values, pitch_values(codes[:, 0]), self._seen)
         loud = amplitudes(controls)
         before = torch.zeros_like(loud[:, :1]) if self._loud is None else self._loud
         turns = cycle(controls.pitch[:, 0] if self._pitch is None else self._pitch, controls.pitch, self._turns)

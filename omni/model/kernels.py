@@ -31,7 +31,7 @@ Array = NDArray[np.float32]
 Bits = NDArray[np.int32]
 Places = NDArray[np.int64]
 Loop = TypeVar("Loop", bound=Callable[..., object])
-numba = need("numba", extra="model", use="the native engine")
+numba = need("numba", extra="model", use="compiled loops")
 LOOSE = {"reassoc", "contract", "arcp", "nsz"}  # of LLVM's liberties those that keep NaN and ∞
 ONE, NONE = np.float32(1), np.float32(0)
 # Of the exponential function, by Cephes: 2^k · e^r with |r| ≤ log(2)/2, e^r by a polynomial.
@@ -46,6 +46,9 @@ NEAR = np.float32(0.3275911)
 E1, E2, E3 = np.float32(0.254829592), np.float32(-0.284496736), np.float32(1.421413741)
 E4, E5 = np.float32(-1.453152027), np.float32(1.061405429)
 SQRT_HALF = np.float32(0.5**0.5)
+# Of the GELU by the hyperbolic tangent: x / (1 + e^(-2z)) with z = √(2/π)·(x + 0.044715·x³).
+TWICE, CUBED = np.float32(2 * (2 / np.pi) ** 0.5), np.float32(0.044715)
+LAYER_EPS = np.float32(1e-5)  # of a layer norm
 
 
 def compiled(loop: Loop) -> Loop:
@@ -366,3 +369,61 @@ def mix(
                 for c in range(hidden):
                     x[sound, t, c] += y[sound * tokens + t, c] + out_biases[block, c]
         at += (kernel - 1) * hidden
+
+
+@compiled
+def remember(
+    x: Array,
+    seen: Array,
+    taps: Array,
+    scale: Array,
+    shift: Array,
+    up: Array,
+    up_bias: Array,
+    down: Array,
+    down_bias: Array,
+) -> None:
+    """Steps x [steps, width] through a block of the codec, in place, behind seen [past, width], which is brought up.
+
+    taps [past + 1, width] over the steps, a layer norm, and a network with the GELU of the hyperbolic tangent.
+    """
+    steps, width = x.shape
+    past, spread = len(seen), len(up)
+    whole, y = np.empty((past + steps, width), np.float32), np.empty((steps, width), np.float32)
+    wide = np.empty((steps, spread), np.float32)
+    decays, powers = np.empty(spread, np.float32), np.empty(spread, np.int32)
+    for t in range(past):
+        for c in range(width):
+            whole[t, c] = seen[t, c]
+    for t in range(steps):
+        mean = NONE
+        for c in range(width):
+            whole[past + t, c] = x[t, c]
+            total = NONE
+            for k in range(past + 1):
+                total += whole[t + k, c] * taps[k, c]
+            y[t, c] = total
+            mean += total
+        mean /= np.float32(width)
+        square = NONE
+        for c in range(width):
+            y[t, c] -= mean
+            square += y[t, c] * y[t, c]
+        factor = ONE / np.sqrt(square / np.float32(width) + LAYER_EPS)
+        for c in range(width):
+            y[t, c] = y[t, c] * factor * scale[c] + shift[c]
+    for t in range(past):
+        for c in range(width):
+            seen[t, c] = whole[steps + t, c]
+    multiply(y, up, wide)
+    for t in range(steps):
+        for i in range(spread):
+            wide[t, i] += up_bias[i]
+            decays[i] = -TWICE * (wide[t, i] + CUBED * wide[t, i] * wide[t, i] * wide[t, i])
+        exponentiate(decays, powers)
+        for i in range(spread):
+            wide[t, i] /= ONE + decays[i]
+    multiply(wide, down, y)
+    for t in range(steps):
+        for c in range(width):
+            x[t, c] += y[t, c] + down_bias[c]
