@@ -5,6 +5,7 @@ bundle = Bundle.load("folder")
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ import torch
 
 from omni.model.load import load, save
 from omni.model.omni import Omni
+from omni.model.walker import Walker
 from omni.script import SPECIALS
 from omni_tokenizers.audio.codec import Codec
 from omni_tokenizers.sequence import Omni as Tokens
@@ -38,6 +40,11 @@ class Bundle:
         missing = [name for name in SPECIALS if name not in self.special]
         if missing:
             raise ValueError(f"the vocabulary has no {', '.join(missing)}: train it with special=omni.script.SPECIALS")
+
+    @cached_property
+    def walker(self) -> Walker | None:
+        """What steps the model by single tokens on a CPU: made once, of the weights as they are then."""
+        return Walker(self.model, self.model.spec.longest) if Walker.can(self.model) else None
 
     @property
     def special(self) -> dict[str, int]:

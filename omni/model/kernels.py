@@ -158,14 +158,16 @@ def add(y: Array, x: Array) -> None:
 def keep(new: Array, turns: Array, kept: Array, place: int, kinds: int) -> None:
     """Rotate all but the last `kinds` rows of new [heads and keys and values, head_width]; keep keys and values.
 
-    turns [head_width / 2, 2]; keys and values go to `place` of kept [2, kv_heads, capacity, head_width].
+    turns [head_width / 2, 2], cosine and sine; keys and values go to `place` of kept [2, kv_heads, capacity,
+    head_width].
     """
     rows, head_width = new.shape
+    half = head_width // 2
     for row in range(rows - kinds):
-        for i in range(head_width // 2):
-            across, up = new[row, 2 * i], new[row, 2 * i + 1]
-            new[row, 2 * i] = across * turns[i, 0] - up * turns[i, 1]
-            new[row, 2 * i + 1] = across * turns[i, 1] + up * turns[i, 0]
+        for i in range(half):
+            across, up = new[row, i], new[row, half + i]
+            new[row, i] = across * turns[i, 0] - up * turns[i, 1]
+            new[row, half + i] = across * turns[i, 1] + up * turns[i, 0]
     for kind in range(kinds):
         for i in range(head_width):
             kept[0, kind, place, i] = new[rows - 2 * kinds + kind, i]
@@ -247,7 +249,7 @@ def walk(
 
     Token t is written at `places[t]` of `slots[t]` in both [layers, 2, slots, kv_heads, capacity, head_width], and sees
     the first `seen[t]` tokens there, those of this call included. turns [capacity, head_width / 2, 2]; eps [layers, 2];
-    weights [layers, out, in], in which the pairs that are turned are neighbours.
+    weights [layers, out, in].
     """
     tokens, kv_heads, hidden = len(x), both.shape[3], let.shape[1]
     for layer in range(len(qkv_weights)):

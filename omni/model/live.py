@@ -7,10 +7,12 @@ a copy of it, so that a start that came too early, or an answer that nobody hear
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from omni.model.omni import Left, Omni
+from omni.model.walker import Walker
 from omni_tokenizers.sequence import Sequence
 
 
@@ -24,9 +26,11 @@ class Past:
 
 
 class Live:
-    """An omni model over the slots of a cache."""
+    """An omni model over the slots of a cache. With a `walker` of the model, single tokens are stepped by that."""
 
-    def __init__(self, model: Omni, *, slots: int = 1, capacity: int | None = None) -> None:
+    def __init__(
+        self, model: Omni, *, slots: int = 1, capacity: int | None = None, walker: Walker | None = None
+    ) -> None:
         capacity = capacity or model.spec.longest
         if capacity > model.spec.longest:
             raise ValueError(
@@ -35,6 +39,7 @@ class Live:
         self.model = model
         self.cache = model.cache(slots=slots, capacity=capacity)
         self.pasts = [Past() for _ in range(slots)]
+        self.walker = walker  # for steps of single tokens
 
     @torch.no_grad()  # not inference mode: heads are applied to what comes out, wherever the caller likes
     def push(self, pieces: Mapping[int, Sequence]) -> dict[int, Tensor]:
@@ -51,12 +56,24 @@ class Live:
         rows = self.model.batch([pieces[slot] for slot in slots], [self.pasts[slot].position for slot in slots])
         left = {(row, name): l for row, slot in enumerate(slots) for name, l in self.pasts[slot].left.items()}
         x = self.model.vectors(rows, left)  # before the step: it checks the payloads
-        step = self.cache.step(slots, rows.lengths, None if rows.causal else rows.among())
-        hidden = self.model.stack(x, step.reach, positions=rows.positions, caches=step.caches)
+        if self.walker is not None and x.shape[1] == 1:
+            hidden = self._walk(self.walker, x, slots)
+        else:
+            step = self.cache.step(slots, rows.lengths, None if rows.causal else rows.among())
+            hidden = self.model.stack(x, step.reach, positions=rows.positions, caches=step.caches)
         for row, slot in enumerate(slots):
             mine = {name: l for (of, name), l in left.items() if of == row}
             self.pasts[slot] = Past(self.cache.lengths[slot], rows.following[row], mine)
         return {slot: hidden[row, : rows.lengths[row]] for row, slot in enumerate(slots)}
+
+    def _walk(self, walker: Walker, x: Tensor, slots: list[int]) -> Tensor:
+        """One token each of these slots: [rows, 1, width]."""
+        places = np.array([self.cache.lengths[slot] for slot in slots])
+        for slot, place in zip(slots, places.tolist(), strict=True):
+            self.cache.take(slot, place, 1)
+        x = x[:, 0].clone()
+        walker.walk(x.numpy(), self.cache, np.array(slots), places, places + 1)
+        return walker.end(x)[:, None]
 
     def check(self, piece: Sequence) -> None:
         """Raise unless a piece can be read behind a past."""

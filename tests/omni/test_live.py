@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from omni.model.live import Live
 from omni.model.omni import Omni
+from omni.model.walker import Walker
 from omni_tokenizers.sequence import Sequence
 from tests.omni.small_omni import SPEC, model, sequence
 
 MODEL = model()
+WALKER = Walker(MODEL, 128)
 THREE_AXES = model(sections=(2, 1, 1))
 
 KINDS = st.sampled_from(["text", "image", "audio", "speech", "codec"])
@@ -47,7 +49,7 @@ def test_a_sequence_in_any_pieces_equals_the_sequence_at_once(
     net = MODEL if scheme == "linear" else THREE_AXES
     sent = sequence(*parts, seed=seed, scheme=scheme)
     # A speech bridge groups features, and only the last token of a span may be short: a cut keeps that.
-    live = Live(net, slots=1, capacity=128)
+    live = Live(net, slots=1, capacity=128, walker=data.draw(st.sampled_from([None, WALKER])) if net is MODEL else None)
     edges = cuts(sent, data)
     heard = [live.push({0: sent.slice(a, b)})[0] for a, b in itertools.pairwise(edges)]
     same(torch.cat(heard), whole(net, sent))
@@ -57,7 +59,7 @@ def test_a_sequence_in_any_pieces_equals_the_sequence_at_once(
 @given(st.data())
 def test_neighbours_that_come_and_go_change_nothing(data: st.DataObject) -> None:
     slots = 4
-    live = Live(MODEL, slots=slots, capacity=128)
+    live = Live(MODEL, slots=slots, capacity=128, walker=data.draw(st.sampled_from([None, WALKER])))
     waiting = [sequence(*data.draw(PARTS), seed=n) for n in range(data.draw(st.integers(2, 7)))]
     running: dict[int, tuple[Sequence, list[int], list[torch.Tensor]]] = {}
     finished = 0

@@ -67,7 +67,7 @@ def say(
             f"the conversation is {len(read)} tokens long and {longest} are kept for the answer, but the model reads "
             f"{model.spec.longest}: say less, or ask for a shorter answer",
         )
-    live = Live(model, capacity=len(read) + longest)
+    live = Live(model, capacity=len(read) + longest, walker=bundle.walker)
     answering, sampler = Answering(how), Sampler(sampling)
     hidden = live.push({0: read})[0][-1]
     for number in range(longest):
