@@ -1,4 +1,5 @@
-"""Loops that numba compiles: the stack and the stem for a few tokens, where calls of torch take longer than their work.
+"""Loops that numba compiles, for a few tokens at a time, where calls of torch take longer than their work: the stack,
+the stem, and the decoder of nano's codec.
 
 A decoding step of a small model is mostly the way to its products. Six layers of width 256 on one core:
 
@@ -245,7 +246,7 @@ def walk(
     down_weights: Array,
     eps: Array,
 ) -> None:
-    """Tokens x [tokens, width] through all layers, in place; what `Room` has is scribbled on.
+    """Tokens x [tokens, width] through all layers, in place; y to `powers` are scribbled on.
 
     Token t is written at `places[t]` of `slots[t]` in both [layers, 2, slots, kv_heads, capacity, head_width], and sees
     the first `seen[t]` tokens there, those of this call included. turns [capacity, head_width / 2, 2]; eps [layers, 2];
