@@ -1,6 +1,7 @@
 """Which engines answer, by the settings; each in a process of its own unless told otherwise."""
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from omni.engine.worker import build
 from omni_server.settings import Settings
 
 LONGEST_START = 900.0  # s to load a large model in
+log = logging.getLogger(__name__)
 
 
 def factory(kind: str, settings: Settings) -> tuple[str, dict[str, Any]]:
@@ -64,6 +66,7 @@ async def start(settings: Settings) -> dict[str, Engine]:
     found: dict[str, Engine] = {}
     try:
         for kind in settings.engine:
+            log.info("starting", extra={"engine": kind})
             found[name(kind, settings)] = await _start(*factory(kind, settings), worker=settings.worker)
     except BaseException:
         await asyncio.gather(*(engine.close() for engine in found.values()))

@@ -161,7 +161,6 @@ class NativeEngine:
         """Measure, before anybody comes: how many threads are best, and how long a step takes for how many rows."""
         with torch.inference_mode():
             if isinstance(self.stepper, Flat):
-                log.info("getting ready; the first time on a machine compiles loops for some ten seconds")
                 self.embedding.prepare()
                 threads = self.stepper.threads = best_threads(self.stepper, self.sessions)
                 torch.set_num_threads(threads)
