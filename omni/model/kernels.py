@@ -33,6 +33,7 @@ Bits = NDArray[np.int32]
 Places = NDArray[np.int64]
 Loop = TypeVar("Loop", bound=Callable[..., object])
 numba = need("numba", extra="model", use="compiled loops")
+FEW = 24  # tokens up to which these loops are faster than torch
 LOOSE = {"reassoc", "contract", "arcp", "nsz"}  # of LLVM's liberties those that keep NaN and ∞
 ONE, NONE = np.float32(1), np.float32(0)
 # Of the exponential function, by Cephes: 2^k · e^r with |r| ≤ log(2)/2, e^r by a polynomial.

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omni.engine.native.ear import FEW, Ear
+from omni.engine.native.ear import Ear
+from omni.model.kernels import FEW
 from omni.model.stem import State, Stem
 
 WIDTH, WORDS, LONGEST = 12, 7, 60  # tokens of a sound

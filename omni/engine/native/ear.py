@@ -11,10 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from omni.model.kernels import Array, convolve, mix
+from omni.model.kernels import FEW, Array, convolve, mix
 from omni.model.stem import CausalStem, State, StemBlock
-
-FEW = 24  # tokens of all sounds up to which the compiled loops are faster than torch
 
 
 class Ear:

@@ -12,6 +12,7 @@ from omni.engine.native.tape import Piece
 from omni.model.batch import Run, tensor_of
 from omni.model.embed import NO_STATE, BookEmbedder, MelEmbedder
 from omni.model.omni import Omni
+from omni.model.walker import Walker
 
 
 class Embedding:
@@ -22,9 +23,8 @@ class Embedding:
         self.placeholders = placeholders
         self.table = model.embed.weight.detach()  # [ids, width]
         self.books = cast(BookEmbedder, model.inputs["codec"]) if "codec" in model.inputs else None
-        compiled = self.table.device.type == "cpu" and self.table.dtype == torch.float32
         mel = [embedder for embedder in model.inputs.values() if isinstance(embedder, MelEmbedder)]
-        self.ear = Ear(mel[0].stem) if mel and compiled else None
+        self.ear = Ear(mel[0].stem) if mel and Walker.can(model) else None
 
     def prepare(self) -> None:
         """Have compiled what is compiled, before anybody speaks."""

@@ -13,11 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from omni.engine.native.rows import Piece, Row
-from omni.model.kernels import Array
+from omni.model.kernels import FEW, Array
 from omni.model.omni import Omni
 from omni.model.walker import Walker, normed
 
-FEW = 24  # tokens up to which the compiled loops are faster than torch
 SHARED = 4  # rows from which on threads share them
 
 

@@ -38,15 +38,17 @@ def step_seconds(stepper: Stepper, rows: int, runs: int, tick: Tick | None = Non
 
 def best_threads(stepper: Flat, sessions: int) -> int:
     """How many threads a step of half the sessions is fastest with; few where it makes little difference."""
-    before, rows = stepper.threads, max(1, sessions // 2)
+    before, rows = torch.get_num_threads(), max(1, sessions // 2)
     best, least = 1, float("inf")
     cores = os.cpu_count() or 1
     for threads in [n for n in (1, 2, 4, 8, 16) if n <= cores]:
-        stepper.threads = threads
+        stepper.threads = threads  # of the compiled loops,
+        torch.set_num_threads(threads)  # and of torch, whose steps those of many sessions are
         took = median(step_seconds(stepper, rows, 8))
         if took < BETTER * least:
             best, least = threads, took
-    stepper.threads = before
+    stepper.threads = 1
+    torch.set_num_threads(before)
     return best
 
 
