@@ -1,4 +1,10 @@
+import copy
+import enum
 import json
+import pickle
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +26,7 @@ from tests.tokenizers.text_vocabularies import (
     vocabulary,
     whisper_file,
 )
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 
 fast = settings(max_examples=50, deadline=None)
 
@@ -119,6 +126,56 @@ def test_decode_takes_arrays_and_skips_special_tokens_on_demand():
     for single in (3, np.int64(3), np.array(3), torch.tensor(3)):
         with pytest.raises(TypeError, match=r"pass \[3\]"):
             one.decode(single)
+
+
+@pytest.mark.parametrize("whole", [np.int64, np.uint8, torch.tensor])
+def test_an_id_may_be_any_kind_of_whole_number(whole: Any):
+    one = vocabulary("cl100k")
+    ids = one.encode("hi")
+    assert one.decode([whole(number) for number in ids]) == "hi"
+    assert one.decode([*ids, whole(ids[0])], skip_special=True) == "hih"
+    decoder = one.decoder()
+    assert "".join(decoder.push(whole(number)) for number in ids) == "hi"
+    with pytest.raises(ValueError, match="not in this vocabulary"):
+        decoder.push(float(ids[0]))
+    words = Text.load(Tokenizer(models.WordLevel({"a": 0, "b": 1}, unk_token="a")).to_str().encode())
+    assert words.decode([whole(1), 0]) == "b a"
+    for wrong in (whole(7), 1.0, -1, None):
+        with pytest.raises(ValueError, match="not in this vocabulary of 2 ids"):
+            words.decode([wrong])
+
+
+def test_added_tokens_of_a_vocabulary_with_byte_fallback_decode_as_their_own_library_decodes_them():
+    runs = ["\n\n", "▁▁", "▁▁▁"]
+    pieces = ["<eos>", "<unk>", *runs, *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "a", "b", "ab"]
+    merges = [("▁", "▁"), ("▁▁", "▁"), ("a", "b")]
+    theirs = Tokenizer(
+        models.BPE({piece: i for i, piece in enumerate(pieces)}, merges, byte_fallback=True, unk_token="<unk>")
+    )
+    theirs.normalizer = normalizers.Replace(" ", "▁")
+    theirs.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    theirs.add_special_tokens(["<eos>", "<unk>"])
+    theirs.add_tokens([AddedToken(run, normalized=False) for run in runs])
+    ours = Text.load(theirs.to_str().encode())
+    for text in ("ab  a", "ab   a\n\nb", "a é<eos>", "▁▁"):
+        ids = ours.encode(text, special="allow")
+        written = theirs.decode(ids, skip_special_tokens=False)
+        assert ids == theirs.encode(text).ids
+        assert ours.decode(ids) == written
+        live = ours.decoder()
+        assert "".join(map(live.push, ids)) + live.finish() == written
+
+
+@pytest.mark.parametrize("again", [lambda one: pickle.loads(pickle.dumps(one)), copy.deepcopy])  # noqa: S301
+def test_a_vocabulary_and_its_errors_come_through_to_another_process(again: Any):
+    one = vocabulary("cl100k")
+    other = again(one)
+    assert (other.size, other.special, other.engine) == (one.size, one.special, one.engine)
+    assert other.encode(corpus()[0], special="text") == one.encode(corpus()[0], special="text")
+    with pytest.raises(SpecialTokenInText) as caught:
+        other.encode("hi <|user|>")
+    error = again(caught.value)
+    assert (str(error), error.name, error.at) == (str(caught.value), "<|user|>", 3)
 
 
 def test_training_is_reproducible_and_respects_its_size():
@@ -242,3 +299,53 @@ def test_our_own_file_cut_short_or_from_the_future_is_refused(tmp_path):
     del content["state"]["pattern"]
     with pytest.raises(ValueError, match="damaged"):
         Text.load(json.dumps(content).encode())
+
+
+CALLS = """{% for message in messages %}{% if message.content is none %}
+{{- '<call>' + message.tool_calls[0].name }}{% else %}{{ '<say>' + message.content }}{% endif %}{% endfor %}"""
+
+
+def test_what_a_message_leaves_null_is_null_in_the_template_as_in_transformers():
+    chat_template_utils = pytest.importorskip("transformers.utils.chat_template_utils")
+    one = vocabulary("cl100k")
+    messages = [
+        {"role": "user", "content": "2+2?"},
+        {
+            "role": "assistant",
+            "content": None,
+            "reasoning_content": None,
+            "thinking": "a sum",
+            "tool_calls": [{"name": "add"}],
+        },
+    ]
+    for template in (CALLS, "{{ messages[1].reasoning_content }}{{ messages[0].name is defined }}"):
+        (theirs,), _ = chat_template_utils.render_jinja_template([messages], chat_template=template)
+        assert one.render_chat(messages, template=template) == theirs
+    assert one.render_chat(messages, template=CALLS) == "<say>2+2?<call>add"
+
+
+class Digit(enum.IntEnum):
+    THREE = 3
+
+
+@dataclass
+class Message:
+    role: str
+    content: Any
+
+
+VALUES = [
+    np.int64(3), np.float64(2.5), np.float32(0.5), np.bool_(False), np.str_("word"), Digit.THREE, (1, "two"), (),
+    np.zeros(2), Message("user", (1, np.int8(2))), SimpleNamespace(model_dump=lambda: {"a": (1,)}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", VALUES, ids=repr)
+def test_values_in_a_message_are_written_as_transformers_writes_them(value: Any):
+    chat_template_utils = pytest.importorskip("transformers.utils.chat_template_utils")
+    one = vocabulary("cl100k")
+    for messages in ([{"role": "user", "content": value}], [Message("user", value)]):
+        for template in ("{{ messages[0].content }}", "{{ messages[0].content | tojson }}"):
+            (theirs,), _ = chat_template_utils.render_jinja_template([messages], chat_template=template)
+            assert one.render_chat(messages, template=template) == theirs
+            assert one.decode(one.apply_chat(messages, template=template)) == theirs

@@ -133,6 +133,9 @@ class ByteLevel:
             "added": self.added,
         }
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ByteLevel.of, (self.state(),)  # tiktoken's core does not pickle, so another process makes it again
+
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> "ByteLevel":
         """Make the engine again from `state()`."""

@@ -1,6 +1,6 @@
 """Chat templates: rendered as transformers renders them, encoded so that a message cannot forge a special token.
 
-A template is code from whoever published the model, so it runs in jinja2's immutable sandbox and sees plain JSON data
+A template is code from whoever published the model, so it runs in jinja2's immutable sandbox and sees plain data
 only. Before rendering, every special token that stands in a message, a tool or a document is put between two markers
 (private-use characters that occur in none of them). After rendering, what is between markers is text; what is not, the
 template wrote. The markers are gone before anything is encoded, so a message has the ids of its plain text.
@@ -9,15 +9,19 @@ template wrote. The markers are gone before anything is encoded, so a message ha
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
+
+import numpy as np
 
 from omni_tokenizers.optional import need
 from omni_tokenizers.text.engine import Engine
 from omni_tokenizers.text.special import any_of
 
 PRIVATE_USE = range(0xE000, 0xF900)
+PLAIN = (str, int, float, bool)
 CONTINUE = "CONTINUE_FINAL_MESSAGE_TAG "
 
 
@@ -58,8 +62,7 @@ class Chat:
         for message in chat:
             if not isinstance(message, dict):
                 raise TypeError(f"a message is a dict with a role and a content, not {type(message).__name__}")
-        # Many templates write a literal "None" for a key that is there and null.
-        chat = [_reasoning({key: value for key, value in message.items() if value is not None}) for message in chat]
+        chat = [_reasoning(message) for message in chat]
         if continue_final_message:
             if add_generation_prompt:
                 raise ValueError("continue_final_message and add_generation_prompt ask for opposite things: pass one")
@@ -119,8 +122,8 @@ class Guard:
                 self.mark(key, whole_only=True): self.mark(item, whole_only=key == "role")
                 for key, item in value.items()
             }
-        if isinstance(value, list):
-            return [self.mark(item) for item in value]
+        if isinstance(value, list | tuple):
+            return type(value)(map(self.mark, value))
         return value
 
     def encode(self, engine: Engine, rendered: str) -> list[int]:
@@ -172,15 +175,29 @@ class Guard:
 
 
 def plain(value: Any) -> Any:
-    """Return a copy in plain JSON types; anything else, such as an image, becomes the name of its type."""
-    if value is None or type(value) in (str, int, float, bool):
+    """Return a copy in plain JSON types and tuples; what has no such form, as an image, becomes its type's name.
+
+    >>> plain({"n": np.int64(3), "picture": np.zeros((2, 2))})
+    {'n': 3, 'picture': '<ndarray>'}
+    """
+    if value is None or type(value) in PLAIN:
         return value
     if isinstance(value, str):
         return str.__str__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    if isinstance(value, np.generic) and type(value.item()) in PLAIN:
+        return value.item()
     if isinstance(value, Mapping):
         return {plain(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return (list if isinstance(value, list) else tuple)(map(plain, value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if callable(getattr(value, "model_dump", None)) and not isinstance(value, type):  # a pydantic model
+        return plain(value.model_dump())
     return f"<{type(value).__name__}>"
 
 
@@ -196,13 +213,13 @@ def _unused(values: Any) -> tuple[str, str]:
 def _reasoning(message: dict[str, Any]) -> dict[str, Any]:
     """Give a message's reasoning under the names that templates read it by."""
     keys = ("reasoning_content", "thinking", "reasoning")
-    reasoning = next((message[key] for key in keys if key in message), None)
+    reasoning = next((message[key] for key in keys if message.get(key) is not None), None)
     return message if reasoning is None else {"thinking": reasoning, **message, "reasoning_content": reasoning}
 
 
 def _tag_last(message: dict[str, Any]) -> None:
     content = message.get("content")
-    if isinstance(content, list):
+    if isinstance(content, list | tuple):
         block = next((b for b in reversed(content) if isinstance(b, dict) and "text" in b), None)
         if block is None:
             raise ValueError("continue_final_message: the final message has no text to continue")

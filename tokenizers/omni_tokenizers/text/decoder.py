@@ -2,6 +2,8 @@
 
 import codecs
 from collections.abc import Mapping
+from operator import index
+from typing import Any
 
 SPACE = b" "
 UNKNOWN = " ⁇ ".encode()  # how sentencepiece writes what it does not know; this space is kept
@@ -12,6 +14,17 @@ def unknown(number: object, pieces: Mapping[int, bytes]) -> ValueError:
     return ValueError(
         f"id {number!r} is not in this vocabulary: {len(pieces):,} ids, the highest is {max(pieces, default=-1)}"
     )
+
+
+def known(number: Any, pieces: Mapping[int, bytes]) -> int:
+    """Return an id of the vocabulary as a plain int, whatever kind of whole number it came as."""
+    try:
+        plain = index(number)
+    except TypeError:
+        raise unknown(number, pieces) from None
+    if plain not in pieces:
+        raise unknown(number, pieces)
+    return plain
 
 
 class Decoder:
@@ -34,12 +47,12 @@ class Decoder:
         """Take the next id; return the text that is now certain (often none)."""
         if not self._open:
             raise ValueError("this decoder is finished: decoder() gives a new one")
-        try:
-            if number in self._silent:
-                return ""
-            piece = self._pieces[number]
-        except (KeyError, TypeError):
-            raise unknown(number, self._pieces) from None
+        if type(number) is not int:
+            number = known(number, self._pieces)
+        if number in self._silent:
+            return ""
+        if (piece := self._pieces.get(number)) is None:
+            raise unknown(number, self._pieces)
         return self._utf8.decode(self._trim(piece))
 
     def finish(self) -> str:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from functools import cached_property
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -61,9 +62,15 @@ class Published:
         """Decode with the vocabulary's own decoder, where ids have no bytes of their own."""
         return self._text.decode(ids, skip_special_tokens=skip_special)
 
-    def has(self, number: object) -> bool:
-        """Return whether this is an id of the vocabulary."""
-        return isinstance(number, int) and 0 <= number < 1 << 32 and self._text.id_to_token(number) is not None
+    def known(self, number: Any) -> int:
+        """Return an id of the vocabulary as a plain int, or say that it is none."""
+        try:
+            plain = index(number)
+        except TypeError:
+            plain = -1
+        if 0 <= plain < 1 << 32 and self._text.id_to_token(plain) is not None:
+            return plain
+        raise ValueError(f"id {number!r} is not in this vocabulary of {self.size:,} ids")
 
     @property
     def size(self) -> int:
@@ -107,13 +114,14 @@ def _pieces(content: Mapping[str, Any], tokenizer: Tokenizer) -> tuple[dict[int,
     """Return the bytes of every id and how decoding treats a leading space, or None where that is not the rule."""
     decoders = steps(content.get("decoder"), "decoders")
     kinds = [step["type"] for step in decoders]
-    named = {entry["id"]: entry["content"].encode() for entry in content.get("added_tokens") or []}
+    named = {entry["id"]: entry["content"] for entry in content.get("added_tokens") or []}
     vocabulary = tokenizer.get_vocab(with_added_tokens=False)
     if kinds == ["ByteLevel"]:
         try:
-            return {n: to_bytes(token) for token, n in vocabulary.items() if n not in named} | named, None
+            level = {n: to_bytes(token) for token, n in vocabulary.items() if n not in named}
         except ValueError:
             return None, None
+        return level | {n: name.encode() for n, name in named.items()}, None
     if kinds[:3] == ["Replace", "ByteFallback", "Fuse"]:
         replace, strip = decoders[0], decoders[3:]
         if replace["pattern"] != {"String": "▁"} or replace["content"] != " ":
@@ -123,7 +131,8 @@ def _pieces(content: Mapping[str, Any], tokenizer: Tokenizer) -> tuple[dict[int,
             if len(strip) > 1 or strip[0] != {"type": "Strip", "content": " ", "start": 1, "stop": 0}:
                 return None, None
             leading = "one"
-        return {n: fallback_bytes(token) for token, n in vocabulary.items() if n not in named} | named, leading
+        tokens = {n: token for token, n in vocabulary.items()} | named  # this decoder reads added tokens like any other
+        return {n: fallback_bytes(token) for n, token in tokens.items()}, leading
     return None, None
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable, Iterator
-from typing import Literal
+from typing import Any, Literal
 
 Policy = Literal["error", "text", "allow"] | Collection[str]
 
@@ -17,6 +17,9 @@ class SpecialTokenInText(ValueError):
             f'text (right for anything a user wrote), special="allow" to make it the token, or special={{{name!r}}} '
             "to allow this one"
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SpecialTokenInText, (self.name, self.at)  # not the message: a worker process hands back the error itself
 
 
 def any_of(names: Iterable[str]) -> re.Pattern[str] | None:
