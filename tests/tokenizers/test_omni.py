@@ -26,6 +26,7 @@ from omni_tokenizers.sequence import (
     Omni,
     Special,
     Speech,
+    SpeechTokens,
     Tagged,
     TextPart,
     audio_tokens,
@@ -35,8 +36,9 @@ from omni_tokenizers.sequence import (
 )
 from omni_tokenizers.text import Text
 from omni_tokenizers.tokenizer import CannotStream
-from tests.tokenizers.mixed_parts import anything, exact, noise, omni, pixels, several
+from tests.tokenizers.mixed_parts import Codebook, anything, exact, noise, omni, pixels, several
 from tests.tokenizers.small_modalities import Bytes
+from tests.tokenizers.small_speech import small_wav2vec
 
 OMNI = omni()
 quick = settings(max_examples=50, deadline=None)
@@ -291,6 +293,34 @@ def test_a_published_placeholder_can_be_used() -> None:
     own = omni(placeholders={"image": 151655})
     assert set(own.encode(Image(pixels(0, 2, 2))).ids.tolist()) == {151655}
     assert own.size == 151656
+
+
+def test_no_two_placeholders_are_the_same_id() -> None:
+    usual = omni().placeholders
+    own = omni(placeholders={"image": usual["pad"], "depth": usual["audio"]})
+    assert len({*own.placeholders.values()}) == len(usual)
+    assert {name: own.placeholders[name] for name in ("image", "depth", "speech")} == {
+        "image": usual["pad"], "depth": usual["audio"], "speech": usual["speech"],
+    }  # fmt: skip
+    assert own.size == max(own.placeholders.values()) + 1
+    with pytest.raises(ValueError, match="image and audio have the same placeholder, 7"):
+        omni(placeholders={"image": 7, "audio": 7})
+
+
+@pytest.mark.parametrize("modality", ["audio", "speech", "codec"])
+@pytest.mark.parametrize("group", [1, 2])
+def test_memory_that_the_caller_uses_again_changes_no_sequence(modality: str, group: int) -> None:
+    own = Omni(
+        audio=AudioTokens(LogMel(), frames_per_token=group),
+        speech=SpeechTokens(small_wav2vec(), features_per_token=group),
+        codec=Codebook(),
+    )
+    rows = np.ones((4, 80 if modality == "audio" else 3), np.int32 if modality == "codec" else np.float32)
+    part = Codes(rows) if modality == "codec" else Frames(modality, rows)
+    first = own.encode(part)
+    rows[:] = 2
+    assert first != own.encode(part)
+    assert all((array == 1).all() for array in first.payloads[0].values())
 
 
 def test_the_policy_for_special_tokens_travels_with_the_text() -> None:

@@ -1,6 +1,9 @@
 """A sequence's ids, spans and payloads stay together, whatever is done to it."""
 
+import copy
 import json
+import pickle
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -160,6 +163,12 @@ def test_rows_of_a_batch_are_equally_long() -> None:
     assert [len(row) for row in rows] == [8, 8]
 
 
+def test_sequences_may_come_from_a_generator() -> None:
+    rows = [OMNI.encode("abc"), OMNI.encode("de")]
+    assert pad_together(row for row in rows) == pad_together(rows)
+    assert pack_into((row for row in rows), 8) == pack_into(rows, 8) == [pack(row for row in rows)]
+
+
 def test_a_batch_of_no_multiple_is_refused() -> None:
     with pytest.raises(ValueError, match="multiple=0 must be 1 or more"):
         pad_together([OMNI.encode("a")], multiple=0)
@@ -174,6 +183,24 @@ def test_a_saved_sequence_is_loaded_to_the_bit(parts: list[Any], tmp_path_factor
     loaded = OMNI.load(folder)
     assert loaded == sequence
     assert OMNI.decode(loaded) == OMNI.decode(sequence)
+
+
+def test_a_sequence_from_another_process_has_everything_but_what_shows_its_words() -> None:
+    whole = OMNI.encode(["ab", Image(pixels(0, 4, 6)), "c"])
+    assert whole.positions.shape == (len(whole),)
+    came = pickle.loads(pickle.dumps(whole))  # noqa: S301
+    assert came == whole
+    assert came.reader is None
+    assert not came.ids.flags.writeable
+    assert not came.payloads[1]["values"].flags.writeable
+    assert not came.positions.flags.writeable
+    assert pack([came, came.slice(0, 2)]) == pack([whole, whole.slice(0, 2)])
+    assert OMNI.decode(came)[0] == "ab"
+    assert "#97 #98" in came.show(colour=False)
+    assert '"ab"' in replace(came, reader=OMNI).show(colour=False)
+    for again in (copy.copy(whole), copy.deepcopy(whole)):
+        assert again == whole
+        assert again.reader is OMNI
 
 
 def test_another_byte_order_and_keys_that_are_numbers_are_saved_too(tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ class AudioTokens:
         frames = frames_of(part, "audio", self.mel.bins)
         if frames is None:
             samples, rate = sound_of(part, Audio)
-            frames = rows_of(self.mel.encode(samples, rate=rate))
-        return self._dress(grouped(frames, self.frames_per_token))
+            return self._dress(grouped(rows_of(self.mel.encode(samples, rate=rate)), self.frames_per_token))
+        return self._dress(grouped(frames.copy(), self.frames_per_token))  # the caller may use its memory again
 
     def count(self, part: Part, /) -> int:
         """How many tokens, from the number of samples alone."""

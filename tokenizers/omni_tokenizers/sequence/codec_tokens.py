@@ -20,8 +20,8 @@ class CodecTokens:
         """Codes as they are, or the codes of a sound."""
         codes = self.codes_of(part)
         if codes is None:
-            codes = np.asarray(self.codec.encode(*sound_of(part, Codes)))
-        return self._encoded(codes)
+            return self._encoded(np.asarray(self.codec.encode(*sound_of(part, Codes))))
+        return self._encoded(codes.copy())  # the caller may use its memory again
 
     def count(self, part: Part, /) -> int:
         """How many tokens: codes say so themselves, a sound by its number of samples."""

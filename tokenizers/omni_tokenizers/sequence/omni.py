@@ -1,5 +1,6 @@
 """`Omni`: text, pictures, sound, speech, codes and plug-ins, as one sequence and back."""
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from os import PathLike
@@ -27,7 +28,8 @@ class Omni:
 
     A token that is not text gets a placeholder id from a reserved range right above the text vocabulary: pad,
     image, audio, speech, codec, then plug-ins by name. So `size` rows make an embedding table in which every id
-    of every sequence has a row. `placeholders={"image": 151655}` uses ids that a published vocabulary has for them.
+    of every sequence has a row. `placeholders={"image": 151655}` uses ids that a published vocabulary has for them;
+    one of the others that would get the same id gets the next that is free behind the range.
     """
 
     def __init__(
@@ -161,8 +163,17 @@ class Omni:
         wrong = {name: number for name, number in chosen.items() if number < 0}
         if wrong:
             raise ValueError(f"a placeholder below 0 has no row in an embedding table: {wrong}")
+        taken: dict[int, str] = {}
+        for name, number in chosen.items():
+            if (other := taken.setdefault(int(number), name)) != name:
+                raise ValueError(f"{other} and {name} have the same placeholder, {number}: give each its own")
         others = [kind for kind in self.kinds if kind != "text"]
-        return {kind: int(chosen.get(kind, self.text_size + index)) for index, kind in enumerate(others)}
+        usual = range(self.text_size, self.text_size + len(others))
+        free = (number for number in itertools.count(usual.stop) if number not in taken)
+        return {
+            kind: int(chosen[kind]) if kind in chosen else next(free) if number in taken else number
+            for kind, number in zip(others, usual, strict=True)
+        }
 
 
 def _by_part(document: Sequence) -> list[tuple[Span, dict[str, Any]]]:

@@ -1,7 +1,6 @@
 """Several sequences as one, and back: join the pieces of a live one, append, pack, fill bins, unpack."""
 
 from collections.abc import Iterable
-from collections.abc import Sequence as ListLike
 from dataclasses import replace
 from typing import Literal
 
@@ -60,7 +59,7 @@ def concatenate(sequences: Iterable[Sequence]) -> Sequence:
     return _in_a_row(sequences, spans)
 
 
-def pack(sequences: ListLike[Sequence]) -> Sequence:
+def pack(sequences: Iterable[Sequence]) -> Sequence:
     """Several sequences as the documents of one: tokens never look across, positions start anew."""
     sequences = _alike(sequences)
     spans: list[Span] = []
@@ -94,8 +93,9 @@ def unpack(sequence: Sequence) -> list[Sequence]:
     ]
 
 
-def pack_into(sequences: ListLike[Sequence], limit: int) -> list[Sequence]:
+def pack_into(sequences: Iterable[Sequence], limit: int) -> list[Sequence]:
     """Packs of at most `limit` tokens, the longest sequences first, each into the first pack with room."""
+    sequences = list(sequences)
     for index, sequence in enumerate(sequences):
         if len(sequence) > limit:
             raise ValueError(f"sequence {index} has {len(sequence)} tokens, a pack holds {limit}: truncate it first")
@@ -114,11 +114,12 @@ def pack_into(sequences: ListLike[Sequence], limit: int) -> list[Sequence]:
 
 
 def pad_together(
-    sequences: ListLike[Sequence], *, multiple: int = 1, side: Literal["right", "left"] = "right"
+    sequences: Iterable[Sequence], *, multiple: int = 1, side: Literal["right", "left"] = "right"
 ) -> list[Sequence]:
     """All of them as long as the longest, rounded up to a multiple: the rows of a batch."""
     if multiple < 1:
         raise ValueError(f"multiple={multiple} must be 1 or more")
+    sequences = list(sequences)
     longest = max((len(sequence) for sequence in sequences), default=0)
     length = -(-longest // multiple) * multiple
     return [sequence.pad(length, side=side) for sequence in sequences]

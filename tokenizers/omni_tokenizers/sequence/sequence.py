@@ -1,7 +1,7 @@
 """The sequence: ids, spans and payloads that are cut, packed and padded together, never one without the others."""
 
 from collections.abc import Iterable, Mapping
-from collections.abc import Sequence as ListLike
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
@@ -36,7 +36,11 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Sequence:
-    """Tokens of several modalities in one row."""
+    """Tokens of several modalities in one row.
+
+    A pickle carries everything but the reader, whose vocabulary and weights would weigh more than the tokens: the
+    copy in another process shows the numbers of its text tokens until `replace(sequence, reader=omni)`.
+    """
 
     ids: NDArray[np.int64]  # [tokens]
     spans: tuple[Span, ...]
@@ -67,6 +71,16 @@ class Sequence:
                     )
             payloads.append({name: _locked(array) for name, array in payload.items()})
         object.__setattr__(self, "payloads", tuple(payloads))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By the constructor, which locks the arrays again.
+        return Sequence, (self.ids, self.spans, self.payloads, self.kinds, self.pad_id, self.scheme)
+
+    def __copy__(self) -> "Sequence":
+        return replace(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Sequence":
+        return replace(Sequence(*deepcopy(self.__reduce__()[1], memo)), reader=self.reader)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -197,7 +211,7 @@ class Sequence:
         return load(folder, reader=reader)
 
     @staticmethod
-    def pack(sequences: ListLike["Sequence"]) -> "Sequence":
+    def pack(sequences: Iterable["Sequence"]) -> "Sequence":
         """Several sequences as the documents of one: tokens never look across, positions start anew."""
         from omni_tokenizers.sequence.pack import pack
 

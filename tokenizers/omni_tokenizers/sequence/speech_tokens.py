@@ -23,8 +23,8 @@ class SpeechTokens:
         """Features of a sound, or features that are already made, as tokens."""
         rows = frames_of(part, "speech", None)
         if rows is None:
-            rows = rows_of(self.features.encode(*sound_of(part, Speech)))
-        return self._dress(grouped(rows, self.features_per_token))
+            return self._dress(grouped(rows_of(self.features.encode(*sound_of(part, Speech))), self.features_per_token))
+        return self._dress(grouped(rows.copy(), self.features_per_token))  # the caller may use its memory again
 
     def count(self, part: Part, /) -> int:
         """How many tokens, from the number of samples alone."""
