@@ -51,6 +51,32 @@ def test_a_stream_equals_encode_for_every_chunking(samples, lengths, floor, bins
     assert len(frames) == mel.count(samples)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 6])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_short_pieces_of_several_channels_are_read_as_the_longer_ones_before_them(channels, axis):
+    clip = np.stack([noise(2000, seed) for seed in range(channels)])  # [channels, samples]
+    pieces = [clip[:, :400], *(clip[:, at : at + 16] for at in range(400, 2000, 16))]
+    pieces = pieces if axis == 0 else [piece.T for piece in pieces]
+    mel = LogMel(floor="fixed")
+    stream = mel.stream()
+    for _ in range(2):
+        np.testing.assert_array_equal(streamed(stream, pieces), mel.encode(clip))
+        with pytest.raises(ValueError, match=r"either axis.*as_waveform\(samples, channel_axis=0\)"):
+            mel.stream().push(pieces[1] if channels > 1 else np.zeros((5, 4)))
+        stream.reset()
+    resampler = Resampler(48_000, 16_000)
+    np.testing.assert_array_equal(streamed(resampler, pieces), resample(clip, 48_000, 16_000))
+
+
+def test_a_piece_of_other_channels_than_before_is_read_by_its_own_shape_or_refused():
+    stream = LogMel(floor="fixed").stream()
+    stream.push(np.zeros((2, 400)))
+    stream.push(np.zeros((400, 3)))
+    stream.push(np.zeros((16, 3)))
+    with pytest.raises(ValueError, match="either axis"):
+        stream.push(np.zeros((2, 16)))
+
+
 @pytest.mark.parametrize("samples", [201, 239, 240, 359, 360, 399, 400, 401, 519, 520, 15_999, 16_000, 16_001])
 @pytest.mark.parametrize("piece", [1, 7, 160, 320])
 def test_a_stream_equals_encode_at_every_edge(samples, piece):

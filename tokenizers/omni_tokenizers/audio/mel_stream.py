@@ -50,7 +50,10 @@ class MelStream:
     def push(self, samples: "Samples | bytes", /) -> Wave:
         """Take the next samples (bytes: 16-bit little-endian PCM); return the frames [n, bins] now complete."""
         self._check_open()
-        wave = pcm16(samples) if isinstance(samples, bytes | bytearray | memoryview) else as_waveform(samples)
+        if isinstance(samples, bytes | bytearray | memoryview):
+            wave = pcm16(samples)
+        else:
+            wave = self.resampler.channels.waveform(samples)
         return self._advance(self.resampler.push_wave(wave))
 
     def finish(self) -> Wave:

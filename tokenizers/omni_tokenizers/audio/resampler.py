@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import numpy as np
 import soxr
 
-from omni_tokenizers.audio.waveform import Samples, Wave, as_waveform
+from omni_tokenizers.audio.waveform import Channels, Samples, Wave, as_waveform
 
 Quality = Literal["HQ", "VHQ", "MQ", "LQ", "QQ"]
 MAX_RATE = 3_072_000  # Hz, the fastest rate of any PCM format
@@ -54,16 +54,17 @@ class Resampler:
         self.rate_out = rate_out
         self.quality = quality
         self.closed = False
+        self.channels = Channels()
         self._soxr = None if rate_in == rate_out else soxr_stream(rate_in, rate_out, quality)
 
     def push(self, samples: Samples, /) -> Wave:
         """Take the next samples; return those at the new rate that are certain by now, often none."""
-        wave = self.push_wave(as_waveform(samples))
+        wave = self.push_wave(self.channels.waveform(samples))
         # At equal rates these are the caller's own samples, whose memory a live source soon uses again.
         return wave.copy() if self._soxr is None else wave
 
     def push_wave(self, wave: Wave) -> Wave:
-        """Do the same for samples that `as_waveform` made; at equal rates it returns them as they are."""
+        """Do the same for samples that `channels.waveform` made; at equal rates it returns them as they are."""
         if self.closed:
             raise ValueError("this resampler is finished: reset() it, or make another for another signal")
         if self._soxr is None or not len(wave):
@@ -84,6 +85,7 @@ class Resampler:
     def reset(self) -> None:
         """Forget the signal and begin another at the same rates; cheaper than making a resampler."""
         self.closed = False
+        self.channels = Channels()
         if self._soxr is not None:
             self._soxr.clear()
 

@@ -4,6 +4,7 @@ Everything that takes audio in memory comes through `as_waveform`: numpy arrays,
 lists, integer PCM or floats, one channel or several.
 """
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -46,6 +47,24 @@ def as_waveform(samples: Samples, *, channel_axis: int | None = None) -> Wave:
     return wave
 
 
+@dataclass
+class Channels:
+    """The layout of a stream's pieces: one that could be read both ways is read as the last that could not."""
+
+    axis: int | None = None
+    count: int = 0
+
+    def waveform(self, samples: Samples) -> Wave:
+        """Return one channel of the next piece."""
+        values = numbers(samples)
+        if values.ndim != 2:
+            return as_waveform(values)
+        if self.axis is None or values.shape[self.axis] != self.count:
+            self.axis = channel_axis_of(values.shape)
+            self.count = values.shape[self.axis]
+        return as_waveform(values, channel_axis=self.axis)
+
+
 def numbers(samples: object) -> npt.NDArray[Any]:
     """Return an array of the samples as they are, on this machine's memory."""
     if isinstance(samples, str | bytes | bytearray | memoryview):
@@ -67,11 +86,12 @@ def channel_axis_of(shape: tuple[int, ...]) -> int:
     """Tell which axis of a two-dimensional array is channels, or refuse to guess."""
     few = [axis for axis in (0, 1) if 1 <= shape[axis] <= MAX_CHANNELS]
     if len(few) != 1:
+        what = f"either axis could be channels (at most {MAX_CHANNELS})"
+        if not few:
+            what = f"neither axis is 1 to {MAX_CHANNELS} channels long"
         raise ValueError(
-            f"audio has shape {shape} and either axis could be channels (at most {MAX_CHANNELS}): "
-            "pass channel_axis=0 or channel_axis=1"
-            if few
-            else f"audio has shape {shape} and neither axis is 1 to {MAX_CHANNELS} channels long: pass channel_axis"
+            f"audio has shape {shape} and {what}: "
+            "mix it first, with as_waveform(samples, channel_axis=0) or channel_axis=1"
         )
     return few[0]
 
