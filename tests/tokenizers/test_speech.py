@@ -127,6 +127,34 @@ def test_features_can_be_fed_to_a_model_that_is_trained():
     assert head.weight.grad is not None
 
 
+@pytest.mark.parametrize("norm", ["group", "layer"])
+def test_an_encoder_that_is_trained_later_does_not_change_its_tokenizer(norm):
+    encoder = FeatureEncoder(ConvShape(norm, channels=(8,) * 7))
+    speech = Wav2Vec(encoder, normalize=False)
+    before = speech.encode(noise(4000))
+    with torch.no_grad():
+        for weight in encoder.parameters():
+            weight.add_(torch.randn_like(weight))
+    assert torch.equal(speech.encode(noise(4000)), before)
+
+
+@pytest.mark.parametrize("norm", ["group", "layer"])
+def test_features_are_float32_whatever_the_encoder_and_the_caller_work_in(norm):
+    encoder = FeatureEncoder(ConvShape(norm, channels=(8,) * 7))
+    speech = Wav2Vec(encoder, normalize=False)
+    features = speech.encode(noise(4000))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(speech.encode(noise(4000)), features)
+    for kind in (torch.float16, torch.float64):
+        other = Wav2Vec(encoder.to(kind), normalize=False).encode(noise(4000))
+        torch.testing.assert_close(other, features, rtol=0, atol=1e-2)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert speech.encode(noise(100)).dtype == torch.float32
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_normalised_silence_is_finite_and_loudness_does_not_matter():
     speech = small_wav2vec()
     assert speech.encode(np.zeros(16_000, np.float32)).isfinite().all()

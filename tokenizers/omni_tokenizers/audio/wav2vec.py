@@ -90,15 +90,19 @@ class Wav2Vec:
         # The weights as matrices [kernel·before, channels]: a window of a time-major input is one row.
         self._layers = [
             _Layer(
-                layer.conv.weight.detach().permute(2, 1, 0).flatten(0, 1).to(self.device).contiguous(),
-                None if layer.conv.bias is None else layer.conv.bias.detach().to(self.device),
+                self._own(layer.conv.weight.permute(2, 1, 0).flatten(0, 1)).contiguous(),
+                None if layer.conv.bias is None else self._own(layer.conv.bias),
                 kernel,
                 stride,
-                None if layer.layer_norm is None else layer.layer_norm.weight.detach().to(self.device),
-                None if layer.layer_norm is None else layer.layer_norm.bias.detach().to(self.device),
+                None if layer.layer_norm is None else self._own(layer.layer_norm.weight),
+                None if layer.layer_norm is None else self._own(layer.layer_norm.bias),
             )
             for layer, kernel, stride in zip(encoder.layers, self.shape.kernels, self.shape.strides, strict=True)
         ]
+
+    def _own(self, weight: torch.Tensor) -> torch.Tensor:
+        # All of them are copies, so that an encoder that is trained meanwhile changes none.
+        return weight.detach().to(self.device, torch.float32, copy=True)
 
     @classmethod
     def load(
@@ -155,7 +159,7 @@ class Wav2Vec:
             samples = self.normalize(samples)
         frames = self.shape.frames(len(samples))
         if frames == 0:
-            return torch.empty(0, self.width, device=self.device)
+            return self._none()
         if self.shape.norm == "group":
             return self._encode_group(samples, frames)
         step = self.shape.hop * self.block
@@ -183,6 +187,9 @@ class Wav2Vec:
                 "know: pass normalize=False, or normalize=FixedNorm(mean, variance) with statistics known beforehand"
             )
         return Wav2VecStream(self, rate, eager)
+
+    def _none(self) -> torch.Tensor:
+        return torch.empty(0, self.width, dtype=torch.float32, device=self.device)
 
     def _run_block(self, samples: Wave) -> torch.Tensor:
         """The features [block, channels] of the samples from a block's start on; zeros stand for what is missing."""
@@ -240,7 +247,8 @@ class _Layer:
         frames = (x.shape[0] - self.kernel) // self.stride + 1
         size, strides = (frames, self.kernel * width), (self.stride * width, 1)
         rows = x.as_strided(size, strides, x.storage_offset())  # overlapping windows, no copy yet
-        return rows @ self.weight if self.bias is None else torch.addmm(self.bias, rows, self.weight)
+        with torch.autocast(rows.device.type, enabled=False):  # features are float32, whoever asks for them
+            return rows @ self.weight if self.bias is None else torch.addmm(self.bias, rows, self.weight)
 
 
 class Wav2VecStream:
@@ -284,14 +292,13 @@ class Wav2VecStream:
         return out
 
     def _joined(self, pieces: list[torch.Tensor]) -> torch.Tensor:
-        none = torch.empty(0, self._speech.width, device=self._speech.device)
-        return torch.cat([none, *pieces])
+        return torch.cat([self._speech._none(), *pieces])
 
     def _partial(self) -> torch.Tensor:
         speech = self._speech
         certain = speech.shape.frames(len(self._held))
         if certain <= self._given:
-            return torch.empty(0, speech.width, device=speech.device)
+            return speech._none()
         out = speech._run_block(self._held)[self._given : certain]
         self._given = certain
         return out
