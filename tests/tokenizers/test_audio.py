@@ -146,9 +146,11 @@ def test_a_rate_beyond_all_use_makes_no_file_longer_than_the_limit_allows():
     assert len(read_audio(data, max_seconds=5)[0]) == 200_000
 
 
-def test_a_header_that_a_pipe_left_open_is_read_to_its_end():
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x80000000, 0x7FFFFFFF, 0x7FFFF000])
+def test_a_header_that_a_pipe_left_open_is_read_to_its_end(size):
     data = bytearray(encoded(tone(), format="WAV", subtype="PCM_16"))
-    data[4:8] = data[40:44] = struct.pack("<I", 0xFFFFFFFF)
+    data[4:8] = struct.pack("<I", min(size + 36, 0xFFFFFFFF))
+    data[40:44] = struct.pack("<I", size)
     assert len(read_audio(bytes(data))[0]) == 16_000
 
 

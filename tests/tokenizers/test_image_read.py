@@ -50,17 +50,21 @@ def test_files_of_every_format_give_pillows_pixels(kind: str) -> None:
 
 
 @pytest.mark.parametrize("turn", range(1, 9))
-@pytest.mark.parametrize("kind", ["file", "opened", "encoded"])
-def test_exif_orientation_is_honoured_as_pillow_honours_it(turn: int, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["file", "opened", "decoded", "encoded"])
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_exif_orientation_is_honoured_as_pillow_honours_it(turn: int, kind: str, form: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = turn
-    data = encoded(Image.fromarray(noise(16, 32, 3)), "JPEG", exif=exif)
+    data = encoded(Image.fromarray(noise(16, 32, 3)), form, exif=exif)
     expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
     if kind == "encoded":
         patches = Patches(16)
         np.testing.assert_array_equal(patches.decode(patches.encode(data)), expected)
         return
     source = data if kind == "file" else Image.open(io.BytesIO(data))
+    if kind == "decoded":
+        source.load()
+    assert image_size(source) == expected.shape[1::-1]
     np.testing.assert_array_equal(read_image(source), expected)
     assert image_size(source) == expected.shape[1::-1]
 

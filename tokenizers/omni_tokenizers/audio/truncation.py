@@ -25,7 +25,7 @@ WAV = Chunks(b"WAVE")
 AIFF = Chunks(b"AIF", order="big", samples=b"SSND")
 WAVE64 = Chunks(b"\xa5\xd6\x28\xdb", begin=40, name=16, size=8, counted=24, aligned=8)
 CHUNKED = {b"RIFF": WAV, b"RF64": WAV, b"RIFX": Chunks(b"WAVE", order="big"), b"FORM": AIFF, b"riff": WAVE64}
-UNKNOWN = (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000)  # sizes that writers to a pipe leave in a header
+UNKNOWN = (0xFFFFFFFF, 0x80000000, 0x7FFFFFFF, 0x7FFFF000)  # sizes that writers to a pipe leave in a header
 AU = b".snd"
 OGG = b"OggS"
 OGG_BEGIN = 2  # flag of the first page of a stream

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 ORIENTATION = 0x0112  # the EXIF tag
+TIFF_WIDTH, TIFF_HEIGHT = 0x0100, 0x0101  # TIFF tags, as stored
 # What Pillow's plug-ins were seen to raise over 200,000 damaged files, and their near relatives.
 DAMAGED = (OSError, ValueError, SyntaxError, EOFError, StructError, RuntimeError, KeyError, IndexError, TypeError)
 METADATA = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")  # PNG chunks that may say how a picture is turned
@@ -64,7 +65,14 @@ def _read_behind_pixels(image: Any) -> None:
 def displayed_size(image: "Image") -> tuple[int, int]:
     """Width and height as a person sees the picture."""
     width, height = image.size
-    return (height, width) if orientation(image) in LIES_ON_ITS_SIDE else (width, height)
+    turns = orientation(image) in LIES_ON_ITS_SIDE and not _has_upright_size(image)
+    return (height, width) if turns else (width, height)
+
+
+def _has_upright_size(image: Any) -> bool:
+    """Whether Pillow gives the size of a TIFF as displayed already, though it turns its pixels when it decodes them."""
+    tags = getattr(image, "tag_v2", {})
+    return image.size == (tags.get(TIFF_HEIGHT), tags.get(TIFF_WIDTH))
 
 
 def decode(image: "Image") -> None:

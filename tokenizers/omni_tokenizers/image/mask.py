@@ -46,8 +46,8 @@ class Masking:
             return np.concatenate([visible, rest])[self.restore]
         import torch
 
-        rest = torch.as_tensor(hidden).expand(missing, *visible.shape[1:])
-        return torch.cat([visible, rest])[torch.as_tensor(self.restore, device=visible.device)]
+        rows = torch.as_tensor(hidden).expand(missing, *visible.shape[1:])
+        return torch.cat([visible, rows])[torch.as_tensor(self.restore, device=visible.device)]
 
 
 def random_mask(length: int, ratio: float = 0.75, *, seed: int | Sequence[int]) -> Masking:

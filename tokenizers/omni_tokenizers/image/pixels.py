@@ -1,7 +1,7 @@
 """What "pixels" means in this package, and the errors a picture can cause."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 Pixels: TypeAlias = NDArray[np.uint8]  # [height, width, 3], red green blue
 Color: TypeAlias = tuple[int, int, int]  # 0..255 each
 Layout: TypeAlias = Literal["hwc", "chw"]
-Array = TypeVar("Array", NDArray[Any], "torch.Tensor")  # what goes in as numpy comes out as numpy; the same for torch
+# What goes in as numpy comes out as numpy; the same for torch, and for what may be either, as the values of a grid.
+Array = TypeVar("Array", NDArray[Any], "torch.Tensor", Union[NDArray[Any], "torch.Tensor"])
 
 WHITE: Color = (255, 255, 255)
 BLACK: Color = (0, 0, 0)
