@@ -3,14 +3,18 @@
 import asyncio
 import base64
 import json
+from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
+from omni.engine.answering import Reason
 from omni.engine.clock import LoopClock
 from omni.engine.echo import EchoEngine
 from omni.engine.pipeline.pipeline import PipelineEngine
 from omni.engine.pipeline.scripted import ScriptedEars, ScriptedModel, ScriptedVoice
-from omni.engine.protocol import SessionSpec, Transcript
-from omni.engine.scripted import Break, Call, Hang, Say, ScriptedEngine, ScriptedSession, Speak, Stamp, Stop
+from omni.engine.protocol import Origin, SessionSpec, Transcript
+from omni.engine.scripted import Break, Call, Hang, Say, ScriptedEngine, ScriptedSession, Speak, Stamp, Step, Stop
 from omni_server.session.settings import SessionSettings
 from tests.server.realtime_talk import Talk, silence, talk, tone
 from tests.virtual_time import run
@@ -299,6 +303,43 @@ def test_a_transcription_session_writes_down_and_never_answers() -> None:
         assert "".join(e["delta"] for e in deltas) == "two and two"
         assert not [kind for kind in t.kinds if kind.startswith("response.")]
         assert t.events[0]["session"]["type"] == "transcription"
+
+    run(main())
+
+
+class CountsSeconds(ScriptedSession):
+    """Writes down how long a turn was."""
+
+    heard = 0.0
+
+    def settle(self, turn: Sequence[Step]) -> None:
+        self.heard = self.noted.audio
+        super().settle(turn)
+
+    async def answer(self, origin: Origin, turn: Sequence[Step]) -> Reason:
+        await self.emit(Transcript(f"{self.heard:.1f} s", final=True, turn=origin))
+        return "stop"
+
+
+class CountsSecondsEngine(ScriptedEngine):
+    def begin(self, spec: SessionSpec) -> CountsSeconds:
+        return CountsSeconds(spec, self.clock, scripts=self._scripts, notices=(), closed=self.forget)
+
+
+@pytest.mark.parametrize("why", ["an item was deleted", "the engine died"])
+def test_a_transcription_session_hears_the_turn_for_which_the_engine_begins_anew(why: str) -> None:
+    async def main() -> None:
+        completed = "conversation.item.input_audio_transcription.completed"
+        async with talk(CountsSecondsEngine(), query={"intent": "transcription"}) as t:
+            await ask(t)
+            first = await t.until(completed)
+            if why == "an item was deleted":
+                await t.send("conversation.item.delete", item_id=first["item_id"])
+            else:
+                t.session._told.outlet.fail("gone", "a test")  # type: ignore[union-attr]
+            await ask(t)
+            second = await t.until(completed, 2)
+        assert second["transcript"] == "1.8 s"  # with the silence around it
 
     run(main())
 

@@ -93,7 +93,7 @@ class Answers:
         """The engine is only to write down what was said."""
         ground, origin = self.ground, self._origin()
         self.only_transcribing[origin.response] = self._answered()
-        ground.telling.end_turn(origin, SessionSpec(speaks=False, longest=1), ())
+        ground.telling.end_turn(origin, SessionSpec(speaks=False, longest=1), list(ground.telling.turn))
         ground.telling.units.append(Wait(origin.response))
 
     def begin(
