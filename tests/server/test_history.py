@@ -2,13 +2,14 @@
 
 import asyncio
 import tracemalloc
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
-from omni.engine.protocol import TextIn
-from omni.engine.scripted import Hang, Say, ScriptedEngine, ScriptedSession, Speak
+from omni.engine.protocol import SessionSpec, TextIn
+from omni.engine.scripted import Hang, Say, ScriptedEngine, ScriptedSession, Speak, Step
 from omni_server.session.items import Message, SpeechPart
 from omni_server.session.low_latency import LowLatency
 from omni_server.session.playback import Playback
@@ -73,6 +74,43 @@ def test_a_deleted_item_is_not_told_again() -> None:
             assert told(t)[:3] == ["text of a", "text of c", "ok"]
             assert [unit.role for unit in t.noted.text] == ["user", "user", "assistant"]
         assert t.of("conversation.item.deleted")[0]["item_id"] == "b"
+
+    run(main())
+
+
+class Forgets(ScriptedSession):
+    """Texts of a turn that has not ended are gone with a `Discard`, as in a real engine."""
+
+    settled: Sequence[TextIn] = ()
+
+    def settle(self, turn: Sequence[Step]) -> None:
+        super().settle(turn)
+        self.settled = list(self.noted.text)
+
+    def discard(self) -> None:
+        super().discard()
+        self.noted.text = list(self.settled)
+
+
+class ForgetsEngine(ScriptedEngine):
+    def begin(self, spec: SessionSpec) -> Forgets:
+        return Forgets(spec, self.clock, scripts=self._scripts, notices=(), closed=self.forget)
+
+
+def test_an_engine_that_begins_anew_while_somebody_speaks_knows_the_conversation() -> None:
+    async def main() -> None:
+        async with talk(ForgetsEngine([Say("ok")])) as t:
+            await t.turns(None)
+            for name in "ab":
+                await add(t, name)
+                await answered(t)
+            await t.send("conversation.item.delete", item_id="b")
+            await t.say(tone(1.0))
+            await add(t, "c")
+            await answered(t)
+            await asyncio.sleep(0.1)
+            assert told(t) == ["text of a", "ok", "ok", "text of c"]
+            assert abs(t.noted.audio - 1.0) < 0.01  # of the next turn
 
     run(main())
 

@@ -123,10 +123,10 @@ class Telling:
         if self.begun != origin:
             if self.stale:
                 self.reopen(spec, conversation)
-            self._configure(spec)
-            loose = self.loose()
-            if len(loose):
-                self.again()
+            else:
+                self._configure(spec)
+                if len(self.loose()):
+                    self.again()
         self.units.append(EndOfTurn(origin))
         begun, self.begun = self.begun, None
         self.turn = []
@@ -144,9 +144,6 @@ class Telling:
         self.spec, self.stale, self.begun = spec, False, None
         for item in conversation:
             self.units += units_of(item)
-        loose = self.loose()
-        if len(loose):
-            self.units.append(AudioIn(loose))
 
     def holds(self, names: Sequence[str]) -> bool:
         """Whether all of these are of the open turn."""
