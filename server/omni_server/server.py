@@ -245,7 +245,7 @@ class Server:
                 await too_full(here, passed.full)
             elif passed.resumes is not None:
                 self.metrics.resumed.inc()
-                await passed.resumes.held.carry(here, passed.received)
+                await passed.resumes.held.carry(here, passed.received, passed.token)
             elif passed.session is not None:
                 await self._talk(passed, here)
             else:

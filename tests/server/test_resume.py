@@ -258,6 +258,23 @@ async def test_a_token_is_good_once_and_the_one_before_until_the_new_one_was_use
         await one.socket.close()
 
 
+async def test_a_client_that_never_gets_its_new_token_comes_back_with_the_one_it_has() -> None:
+    async with serving() as server:
+        one = Traveller(server)
+        await one.arrive()
+        await one.hear()
+        one.lose()
+        for _ in range(3):
+            await until(lambda: server.parking.waiting == 1)
+            path = f"/v1/omni?resume={one.token}&received={len(one.got)}"
+            socket = await connect(f"ws://127.0.0.1:{server.port}{path}", open_timeout=5)
+            socket.transport.abort()  # before it has read anything
+        await one.arrive()
+        await one.say("ping", t=1)
+        assert (await one.hear())["type"] == "pong"
+        await one.socket.close()
+
+
 async def test_a_token_of_somebody_else_resumes_nothing() -> None:
     keyring = Keyring.of([("anna", "correct-horse-battery"), ("ben", "another-key-of-his")])
     async with serving(keyring=keyring) as server:

@@ -42,6 +42,7 @@ class Pass:
     session: Session | None = None
     resumable: bool = False
     resumes: "Slip[Talk] | None" = None
+    token: str = ""  # that it resumes with
     received: int = 0
     full: Full | None = None  # a browser is told on the open connection: it cannot see a status
 
@@ -182,7 +183,7 @@ class Gateway:
         if resume not in (None, "", "new"):
             assert resume is not None
             try:
-                passed.resumes = self._parking.find(resume, passed.who)
+                passed.resumes, passed.token = self._parking.find(resume, passed.who), resume
                 passed.received = int(query.get("received", "0"))
                 journal = passed.resumes.held.journal
                 assert journal is not None

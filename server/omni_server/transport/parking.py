@@ -1,7 +1,7 @@
 """Sessions whose connection is lost wait here for their client, for a while and not too many of them.
 
-A token names a session and proves that it is the client's. It changes with every connection; the one before it stays
-good until the client has said something on the new connection, since the new token may have been lost with it.
+A token names a session and proves that it is the client's. It changes with every connection; the one that the client
+came with stays good until it has said something on the new connection, since the new token may have been lost with it.
 """
 
 import asyncio
@@ -29,9 +29,9 @@ class Slip(Generic[Parked]):
     _before: str = field(default="", repr=False)  # good until `confirm`
     _timer: asyncio.TimerHandle | None = None
 
-    def rotate(self) -> str:
-        """A new token."""
-        self._before, self._secret = self._secret, secrets.token_urlsafe(24)
+    def rotate(self, used: str = "") -> str:
+        """A new token, for a client that came with this one."""
+        self._before, self._secret = used.partition(".")[2], secrets.token_urlsafe(24)
         return f"{self.name}.{self._secret}"
 
     def confirm(self) -> None:

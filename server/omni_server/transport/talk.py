@@ -91,13 +91,13 @@ class Talk:
 
     # One connection
 
-    async def carry(self, connection: Connection, received: int | None = None) -> None:
-        """Talk over this connection until it is gone; `received` messages reached a client that resumes."""
+    async def carry(self, connection: Connection, received: int | None = None, token: str = "") -> None:
+        """Talk over this connection until it is gone; a client that resumes with `token` has `received` messages."""
         if self._over:  # since it was let in
             return
         if received is not None and self.journal is not None:
             try:
-                self._again(connection, received)
+                self._again(connection, received, token)
             except Lost as lost:  # since it was let in; the session goes on waiting
                 await connection.close(POLICY, str(lost)[:100])
                 return
@@ -120,11 +120,11 @@ class Talk:
                 self._linked.clear()
                 self._lost(connection)
 
-    def _again(self, connection: Connection, received: int) -> None:
+    def _again(self, connection: Connection, received: int, used: str) -> None:
         assert self.slip is not None
         assert self.journal is not None
         lacking = self.journal.after(received)  # raises Lost before anything was sent
-        token = self.slip.rotate()
+        token = self.slip.rotate(used)
         connection.put(control("transport.resumed", token=token, received=self.received))
         for message in lacking:
             connection.put(message)
