@@ -212,6 +212,26 @@ def test_the_newest_audio_is_kept_and_the_oldest_forgotten() -> None:
     run(main())
 
 
+def test_of_speech_that_is_longer_than_what_is_kept_the_newest_is() -> None:
+    async def main() -> None:
+        async with talk(ScriptedEngine([Hang()]), settings=SessionSettings(kept_audio_s=2.5)) as t:
+            await t.turns(None)
+            await t.say(tone(1.0))
+            await t.send("input_audio_buffer.commit")
+            await t.say(np.concatenate([silence(1.0), tone(3.0)]))
+            await t.send("input_audio_buffer.commit")
+            older, newest = [item.parts[0].samples for item in t.session.core.ground.conversation]  # type: ignore[union-attr]
+            assert older is None
+            assert len(newest) == 2.5 * 16_000
+            assert newest[:4_000].any()  # not the silence in front
+            await t.say(tone(0.5))
+            await add(t, "a")  # in front of sound that nobody committed: the turn is told anew
+            await asyncio.sleep(0.1)
+            assert abs(t.noted.audio - 3.0) < 0.01
+
+    run(main())
+
+
 def test_a_full_conversation_says_so_to_text_and_makes_room_for_speech() -> None:
     async def main() -> None:
         async with talk(ScriptedEngine([Hang()]), settings=SessionSettings(items=3)) as t:

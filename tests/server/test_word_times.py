@@ -10,6 +10,7 @@ from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 
 from omni.engine.pipeline.pipeline import PipelineEngine
 from omni.engine.pipeline.scripted import ScriptedEars, ScriptedModel, ScriptedVoice
+from omni_server.session.settings import SessionSettings
 from omni_server.session.word_times import CtcWords
 from tests.server.realtime_talk import silence, talk, tone
 from tests.virtual_time import run
@@ -59,5 +60,21 @@ def test_a_transcription_session_says_when_each_word_was_spoken(tmp_path: Path) 
         assert done["transcript"] == "two and two"
         assert [word["word"] for word in done["words"]] == ["two", "and", "two"]
         assert all(0 <= word["start"] < word["end"] <= done["usage"]["seconds"] for word in done["words"])
+
+    run(main())
+
+
+def test_speech_that_is_not_kept_whole_has_no_times(tmp_path: Path) -> None:
+    async def main() -> None:
+        finder = CtcWords(small_ctc(tmp_path))
+        engine = PipelineEngine(ScriptedEars("two and two"), ScriptedModel(), ScriptedVoice())
+        short = SessionSettings(kept_audio_s=1.0)
+        async with talk(engine, query={"intent": "transcription"}, word_times=finder, settings=short) as t:
+            await t.say(tone(0.6))
+            await t.say(silence(0.8))
+            done = await t.until("conversation.item.input_audio_transcription.completed")
+        finder.close()
+        assert done["transcript"] == "two and two"
+        assert "words" not in done
 
     run(main())

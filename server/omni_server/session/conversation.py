@@ -70,15 +70,17 @@ class Conversation:
         return item
 
     def weigh(self, item: Item) -> None:
-        """Count its audio, and let go of the oldest where that is too much."""
+        """Count its audio, and let go of the oldest where that is too much: of others all, of its own the beginning."""
         self._kept += sum(len(part.samples) for part in _spoken(item) if part.samples is not None)
         if self._kept <= self.kept_samples:
             return
-        for other in self._items.values():
+        for other in [*(other for other in self._items.values() if other is not item), item]:
             for part in _spoken(other):
-                if part.samples is not None and self._kept > self.kept_samples:
-                    self._kept -= len(part.samples)
-                    part.samples = None
+                over = self._kept - self.kept_samples
+                if part.samples is not None and over > 0:
+                    newest = max(0, len(part.samples) - over) if other is item else 0
+                    self._kept -= len(part.samples) - newest
+                    part.samples = part.samples[-newest:].copy() if newest else None
 
 
 def _spoken(item: Item) -> list[SpeechPart]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from omni.engine.protocol import SAMPLE_RATE
 from omni_server.session.events import Event, Transcribed, TranscriptionFailed
 from omni_server.session.items import Item, Message, SpeechPart
 
@@ -58,7 +59,7 @@ class Transcripts:
             if not self.wanted:
                 continue
             whole = Transcribed(name, text, final=True, seconds=seconds)
-            if self.timed and samples is not None:
+            if self.timed and samples is not None and len(samples) == round(seconds * SAMPLE_RATE):
                 self.to_time.append((whole, samples))
             else:
                 self.say(whole)
