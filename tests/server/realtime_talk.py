@@ -15,6 +15,7 @@ from omni.engine.clock import Clock, LoopClock
 from omni.engine.protocol import Engine
 from omni_server.dialects.dialect import WireLimits
 from omni_server.dialects.realtime.wire import RealtimeDialect, RealtimeWire
+from omni_server.session.events import AudioDelta
 from omni_server.session.session import Session
 from omni_server.session.settings import SessionSettings
 from omni_server.session.word_times import WordTimes
@@ -46,6 +47,7 @@ class Talk:
     dialect: RealtimeDialect
     events: list[Event] = field(default_factory=list)
     sent: int = 0  # frames
+    slowness: float = 0.0  # s that the wire takes for a second of sound
     _came: asyncio.Event = field(default_factory=asyncio.Event)
     checked: Callable[[str | bytes], Event] = check
 
@@ -75,6 +77,8 @@ class Talk:
             for frame in self.dialect.write(event):
                 self.events.append(self.checked(frame))
                 self._came.set()
+            if self.slowness and isinstance(event, AudioDelta):
+                await asyncio.sleep(self.slowness * len(event.samples) / event.rate)
 
     async def until(self, kind: str, count: int = 1, patience: float = 30.0) -> Event:
         """Wait for so many events of a kind; the last of them."""
@@ -117,6 +121,7 @@ async def talk(
     clock: Clock | None = None,
     limits: WireLimits | None = None,
     word_times: WordTimes | None = None,
+    slowness: float = 0.0,
 ) -> AsyncIterator[Talk]:
     dialect = RealtimeWire().open(query or {}, limits or WireLimits())
     session = await Session.open(
@@ -127,7 +132,7 @@ async def talk(
         detector or LoudIsSpeech(),
         word_times,
     )
-    found = Talk(session, dialect)
+    found = Talk(session, dialect, slowness=slowness)
     reading = asyncio.create_task(found.read())
     try:
         yield found

@@ -224,11 +224,21 @@ class Answers:
         else:
             ground.telling.cancel(heard)
 
+    def audible(self) -> bool:
+        """Whether an answer is heard now, or would be if the wire were faster."""
+        playback, last = self.playback, self._last
+        if playback is None:
+            return False
+        waits = last is not None and last.id in self._leaving and last.owns(playback.item)
+        return waits or playback.audible(self.ground.now())
+
     def silence(self) -> None:
-        """The answer that still plays at the client, though it is made, is interrupted."""
-        playback, now = self.playback, self.ground.now()
-        if playback is not None and playback.audible(now):
-            self.cut(playback, playback.heard(now))
+        """The answer that still plays at the client, though it is made, is interrupted; what waits is not sent."""
+        playback = self.playback
+        if playback is not None and self.audible():
+            if self._last is not None and self._last.owns(playback.item):
+                self.ground.drop_audio(self._last.id)
+            self.cut(playback, playback.heard(self.ground.now()))
 
     def cut(self, playback: Playback, heard: float) -> None:
         """Of the last answer only so much was heard."""

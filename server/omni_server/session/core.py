@@ -278,7 +278,7 @@ class Core:
         wanted, answers = self.ground.setup.turns, self.answers
         if not (isinstance(wanted, ServerVad | SemanticVad) and wanted.interrupt_response):
             return None
-        audible = answers.playback is not None and answers.playback.audible(self.ground.now())
+        audible = answers.audible()
         if answers.active is not None:
             return audible or answers.active.spoken > 0
         return True if audible else None

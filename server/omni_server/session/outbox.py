@@ -1,4 +1,7 @@
-"""What waits for the wire: bounded, so that an engine does not work for a client that does not read."""
+"""What waits for the wire: bounded, so that an engine does not work for a client that does not read.
+
+What the client itself causes may be as much again: no engine fills that, so an interruption never waits for the wire.
+"""
 
 import asyncio
 import json
@@ -95,12 +98,17 @@ class Outbox(AsyncIterator[Event]):
 
     @property
     def full(self) -> bool:
-        """Whether who makes events should wait."""
+        """Whether an engine should wait."""
         return len(self._events) >= self.most_events or self.waiting >= self.most_bytes
 
-    async def room(self) -> None:
+    @property
+    def overfull(self) -> bool:
+        """Whether the client should wait, too."""
+        return len(self._events) >= 2 * self.most_events or self.waiting >= 2 * self.most_bytes
+
+    async def room(self, *, for_client: bool = False) -> None:
         """Wait until the reader has caught up, or nobody will read any more."""
-        while self.full and not self._closed:
+        while (self.overfull if for_client else self.full) and not self._closed:
             self._taken.clear()
             await self._taken.wait()
 

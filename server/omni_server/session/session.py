@@ -138,8 +138,8 @@ class Session:
 
     async def handle(self, command: Command) -> None:
         """Take the next command of the client. Waits while the engine or the wire is behind; call it in order."""
-        if self._outbox.full:
-            await self._outbox.room()
+        if self._outbox.overfull:
+            await self._outbox.room(for_client=True)
         if isinstance(command, MORE_TO_TELL):
             await self._caught_up()
         if self._closed:
@@ -180,7 +180,7 @@ class Session:
             self._units
             or self._pushing
             or self._closed
-            or self._outbox.full
+            or self._outbox.overfull
             or self.core.listening.ear.waiting > MOST_WINDOWS
         )
 

@@ -296,6 +296,11 @@ class Connection(ServerConnection):
         """Whether so much waits in the socket that nothing more should be put."""
         return self.paused
 
+    @property
+    def overfull(self) -> bool:
+        """Whether as much again waits as what makes it clogged."""
+        return self.transport.get_write_buffer_size() > 2 * self.write_limit_high
+
     async def unclog(self) -> None:
         """Wait until the client has taken enough of what it was sent; raises `SlowReader` when it takes nothing."""
         waiting = self.transport.get_write_buffer_size()

@@ -38,7 +38,7 @@ class Witness(Protocol):
 
 @runtime_checkable
 class Answering(Protocol):
-    """A dialect that answers some frames itself, such as a ping."""
+    """A dialect that answers some frames itself, such as a ping, but none with sound."""
 
     def answers(self) -> list[Message]:
         """Its answers to what was read last."""
@@ -141,8 +141,6 @@ class Talk:
                         await self._do(self._take(message))
                     else:
                         return  # it does not count, so the client sends it again
-                    if connection.clogged:  # by answers of the wire itself, to one who asks and does not read
-                        await self._wait_for_reader(connection)
         except Closed:
             return
         except Exception:
@@ -166,11 +164,12 @@ class Talk:
                 await self._clock.sleep(owed)
             self._spend(command)
             await self.session.handle(command)
-        self._answer()
+        if self._answer() and self._link is not None and self._link.overfull:  # who asks and does not read
+            await self._wait_for_reader(self._link)
 
     def _prompt(self, connection: Connection, message: Message) -> Message | Rest | None:
         """Sound that nothing waits before goes all the way at once: three rounds of the event loop less for a frame."""
-        if self._owed or self._over or self._link is not connection or connection.clogged or not self.session.prompt:
+        if self._owed or self._over or self._link is not connection or not self.session.prompt:
             return message
         try:
             commands = self._take(message)
@@ -178,7 +177,6 @@ class Talk:
                 return commands
             self._spend(commands[0])
             self.session.handle_now(commands[0])
-            self._answer()
         except Exception:
             log.exception("a message could not be taken", extra={"session": self.name})
             self.end("error")
@@ -188,11 +186,12 @@ class Talk:
         if seconds := seconds_of_sound(command):
             self._owed = self._pace.take(seconds, self._clock.now)
 
-    def _answer(self) -> None:
-        """Send what the dialect itself has to say to a message that is done."""
-        if self._answering is not None:
-            for answer in self._answering.answers():
-                self._send(answer)
+    def _answer(self) -> bool:
+        """Send what the dialect itself has to say to a message that is done; whether that was anything."""
+        answers = self._answering.answers() if self._answering is not None else []
+        for answer in answers:
+            self._send(answer)
+        return bool(answers)
 
     def _lost(self, connection: Connection) -> None:
         code = connection.protocol.close_rcvd
