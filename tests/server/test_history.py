@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from omni.engine.protocol import SessionSpec, TextIn
-from omni.engine.scripted import Hang, Say, ScriptedEngine, ScriptedSession, Speak, Step
+from omni.engine.scripted import Call, Hang, Say, ScriptedEngine, ScriptedSession, Speak, Step
+from omni_server.session.commands import PlayedOut
 from omni_server.session.items import Message, SpeechPart
 from omni_server.session.low_latency import LowLatency
 from omni_server.session.playback import Playback
@@ -172,6 +173,110 @@ def test_the_history_holds_what_was_heard_by_the_clock_and_then_what_the_client_
     run(main())
 
 
+async def two_answers_at_once(t: Talk) -> tuple[str, str]:
+    """Two spoken answers of 4 s whose sound all leaves now; the names of their messages."""
+    for _ in range(2):
+        await answered(t)
+    first, second = (done["response"]["output"][0]["id"] for done in t.of("response.done"))
+    return first, second
+
+
+async def words_of(t: Talk, name: str) -> str:
+    """What the conversation holds of a spoken message."""
+    count = len(t.of("conversation.item.retrieved"))
+    await t.send("conversation.item.retrieve", item_id=name)
+    found = await t.until("conversation.item.retrieved", count + 1)
+    return str(found["item"]["content"][0]["transcript"])
+
+
+def test_an_answer_that_waits_behind_another_is_not_heard_when_that_is_interrupted() -> None:
+    async def main() -> None:
+        async with talk(ScriptedEngine([Say(WORDS), Speak(4.0)], [Say(WORDS), Speak(4.0)], [Hang()])) as t:
+            first, second = await two_answers_at_once(t)
+            await asyncio.sleep(1.0)
+            await t.say(tone(0.2))
+            await t.until("input_audio_buffer.speech_started")
+            assert await words_of(t, first) == "one two"
+            assert await words_of(t, second) == ""
+            assert t.noted.shortened == [0.0]
+            await t.say(silence(1.0))
+            await t.until("response.created", 3)
+            await asyncio.sleep(0.1)
+            assert told(t) == ["one two"]  # by an engine that begins anew
+
+    run(main())
+
+
+def test_a_voice_into_the_second_of_two_answers_interrupts_it_where_it_had_come_to() -> None:
+    async def main() -> None:
+        async with talk(ScriptedEngine([Say(WORDS), Speak(4.0)], [Say(WORDS), Speak(4.0)], [Hang()])) as t:
+            first, second = await two_answers_at_once(t)
+            await asyncio.sleep(6.0)
+            await t.say(tone(0.2))
+            await t.until("input_audio_buffer.speech_started")
+            assert await words_of(t, first) == WORDS
+            assert await words_of(t, second) == "one two three four five"
+            assert 2.0 < t.noted.shortened[0] < 2.2
+
+    run(main())
+
+
+def test_an_answer_that_still_plays_is_cut_when_the_next_is_interrupted_before_its_first_word() -> None:
+    async def main() -> None:
+        async with talk(ScriptedEngine([Say(WORDS), Speak(4.0)], [Hang()])) as t:
+            await answered(t)
+            name = t.of("response.done")[0]["response"]["output"][0]["id"]
+            await t.send("response.create")
+            await asyncio.sleep(2.0)
+            await t.say(tone(0.2))
+            await t.until("response.done", 2)
+            assert await words_of(t, name) == "one two three four five"
+
+    run(main())
+
+
+def test_of_an_answer_in_two_pieces_the_engine_is_told_how_much_was_heard_of_both() -> None:
+    async def main() -> None:
+        script = [Say(WORDS), Speak(2.0), Call("f"), Say(WORDS), Speak(2.0)]
+        async with talk(ScriptedEngine(script, [Hang()])) as t:
+            await answered(t)
+            await asyncio.sleep(3.0)
+            await t.say(tone(0.2))
+            await t.until("input_audio_buffer.speech_started")
+            await asyncio.sleep(0.1)
+            assert 3.0 < t.noted.shortened[-1] < 3.2
+            output = t.of("response.done")[0]["response"]["output"]
+            assert await words_of(t, output[0]["id"]) == WORDS
+            assert await words_of(t, output[2]["id"]) == "one two three four five"
+
+    run(main())
+
+
+def test_what_a_client_says_that_it_played_is_believed_of_an_earlier_answer_too() -> None:
+    async def main() -> None:
+        async with talk(ScriptedEngine([Say(WORDS), Speak(4.0)])) as t:
+            first, _ = await two_answers_at_once(t)
+            await asyncio.sleep(3.0)
+            await t.session.handle(PlayedOut(first, 1000))
+            await t.say(tone(0.2))
+            await t.until("input_audio_buffer.speech_started")
+            assert await words_of(t, first) == "one two"
+
+    run(main())
+
+
+def test_silence_counts_from_the_end_of_the_last_of_two_answers() -> None:
+    async def main() -> None:
+        async with talk(ScriptedEngine([Say(WORDS), Speak(4.0)])) as t:
+            await t.turns({"type": "server_vad", "idle_timeout_ms": 5000})
+            await two_answers_at_once(t)
+            begun = asyncio.get_running_loop().time()
+            await t.until("input_audio_buffer.timeout_triggered")
+            assert asyncio.get_running_loop().time() - begun == pytest.approx(4.0 + 4.0 + 5.0, abs=0.1)
+
+    run(main())
+
+
 def test_an_earlier_answer_that_is_cut_is_told_as_it_was_heard() -> None:
     async def main() -> None:
         async with talk(ScriptedEngine([Say(WORDS), Speak(4.0)])) as t:
@@ -318,6 +423,18 @@ def test_playback_counts_gaps_and_believes_the_client() -> None:
     assert played.ends() == pytest.approx(13.5)
     assert played.stop(1.4) == pytest.approx(1.4)
     assert not played.audible(12.6)
+
+
+def test_playback_waits_for_what_was_sent_before_it() -> None:
+    played = Playback(Message("a", "assistant", [SpeechPart("", 2.0)]), after=15.0)
+    played.add(1.0, now=10.0)
+    played.add(1.0, now=10.0)
+    assert played.heard(10.5) == 0.0
+    assert played.audible(10.5)
+    assert played.heard(15.5) == pytest.approx(0.5)
+    assert played.ends() == pytest.approx(17.0)
+    played.told(0.0, now=15.2)
+    assert played.ends() == pytest.approx(17.2)
 
 
 @pytest.mark.parametrize(

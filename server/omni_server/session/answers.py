@@ -33,6 +33,7 @@ MARKS = frozenset(
     "prefill first_text first_codes first_audio transcript llm_first_token first_clause tts_first_audio".split()
 )
 CUT_OFF = "the answer ended before the speech was written down"
+PLAYBACKS = 16  # spoken messages, the newest, that may still play
 WORDS = 5.0  # s after an answer was cancelled, in which what its turn said may still be written down
 
 
@@ -62,7 +63,7 @@ class Answers:
     ground: Ground
     active: Speaking | None = None
     beside: dict[str, Speaking] = field(default_factory=dict)
-    playback: Playback | None = None
+    playbacks: deque[Playback] = field(default_factory=lambda: deque(maxlen=PLAYBACKS))
     chores: deque[Chore] = field(default_factory=deque)
     prepared: Origin | None = None
     taken_back: bool = False  # one that was prepared, since the last that began
@@ -209,49 +210,47 @@ class Answers:
     def cancel(self, speaking: Speaking, reason: str) -> None:
         """Stop it, now: what has not left is not sent."""
         ground, now = self.ground, self.ground.now()
-        dropped = ground.drop_audio(speaking.id)
-        speaking.unsay(dropped)
-        heard = None
-        if self.playback is not None and speaking.owns(self.playback.item):
-            heard = speaking.truncated.get(self.playback.item.id, self.playback.heard(now))
-        elif speaking.spoken:
-            heard = 0.0
+        speaking.unsay(ground.drop_audio(speaking.id))
         self._end(speaking, "cancelled", reason=reason)
-        if self.playback is not None and speaking.owns(self.playback.item) and heard is not None:
-            heard = self.playback.stop(heard)
+        heard = 0.0 if speaking.spoken else None
+        for playback in self._of(speaking):
+            heard = (heard or 0.0) + playback.stop(speaking.truncated.get(playback.item.id, playback.heard(now)))
+        if not speaking.aside:
+            self.silence()
         if speaking.apart:
             self.chores.append(StopApart(speaking.id))
         else:
             ground.telling.cancel(heard)
 
     def audible(self) -> bool:
-        """Whether an answer is heard now, or would be if the wire were faster."""
-        playback, last = self.playback, self._last
-        if playback is None:
-            return False
-        waits = last is not None and last.id in self._leaving and last.owns(playback.item)
-        return waits or playback.audible(self.ground.now())
+        """Whether something is heard now, will be, or would be if the wire were faster."""
+        now = self.ground.now()
+        return any(playback.audible(now) for playback in self.playbacks) or bool(self._waiting())
 
     def silence(self) -> None:
-        """The answer that still plays at the client, though it is made, is interrupted; what waits is not sent."""
-        playback = self.playback
-        if playback is not None and self.audible():
-            if self._last is not None and self._last.owns(playback.item):
-                self.ground.drop_audio(self._last.id)
-            self.cut(playback, playback.heard(self.ground.now()))
+        """What still plays at the client, though it is made, is interrupted; what waits of it is not sent."""
+        now, waiting = self.ground.now(), self._waiting()
+        if waiting and self._last is not None:
+            self.ground.drop_audio(self._last.id)
+        for playback in self.playbacks:
+            if playback in waiting or playback.audible(now):
+                self.cut(playback, playback.heard(now))
 
     def cut(self, playback: Playback, heard: float) -> None:
-        """Of the last answer only so much was heard."""
-        heard = playback.stop(heard)
-        if self.active is None and self._last is not None and self._last.owns(playback.item) and not self._last.apart:
-            self.ground.telling.cancel(heard)  # behind the beginning of another answer it would end that one
+        """Of a spoken message only so much was heard."""
+        playback.stop(heard)
+        last, now = self._last, self.ground.now()
+        if self.active is None and last is not None and last.owns(playback.item) and not last.apart:
+            # not while another answer is made: it would end that one
+            self.ground.telling.cancel(sum(played.heard(now) for played in self._of(last)))
         else:
             self.ground.telling.stale = True
 
     def played(self, item: str, seconds: float, received_at: float | None, first_at: float | None) -> None:
         """The client says how much of an answer it has played, and when it heard the first of it."""
-        playback, last = self.playback, self._last if self.active is None else self.active
-        if playback is None or playback.item.id != item:
+        playback = next((played for played in self.playbacks if played.item.id == item), None)
+        last = self._last if self.active is None else self.active
+        if playback is None:
             return
         playback.told(seconds, self.ground.now())
         if last is None or not last.owns(playback.item) or "received" in last.moments or "audible" in last.moments:
@@ -262,6 +261,21 @@ class Answers:
             last.moments["audible"] = first_at
         if last is self._last and (received_at is not None or first_at is not None):
             self.ground.say(Measured(last.id, None, self._last_excluded))
+
+    def playback(self, item: Item) -> Playback | None:
+        """How much of a message was heard; None of one that was never spoken, or long ago."""
+        return next((playback for playback in self.playbacks if playback.item is item), None)
+
+    @property
+    def audible(self) -> bool:
+        """Whether something is heard now, or will be."""
+        now = self.ground.now()
+        return any(playback.audible(now) for playback in self.playbacks)
+
+    @property
+    def quiet_at(self) -> float:
+        """When everything that was sent will have been played, or was."""
+        return max((playback.ends() for playback in self.playbacks), default=0.0)
 
     def thinking_at(self) -> float | None:
         """When the silence of an answer is to be told."""
@@ -326,12 +340,20 @@ class Answers:
         return found
 
     def _plays(self, speaking: Speaking, event: events.AudioDelta, now: float) -> None:
-        if self.playback is None or self.playback.item.id != event.place.item:
+        if not self.playbacks or self.playbacks[-1].item.id != event.place.item:
             item = speaking.find(event.place.item)
             if item is None:
                 return
-            self.playback = Playback(item)
-        self.playback.add(len(event.samples) / event.rate, now)
+            self.playbacks.append(Playback(item, self.quiet_at))
+        self.playbacks[-1].add(len(event.samples) / event.rate, now)
+
+    def _waiting(self) -> list[Playback]:
+        """The messages of the last answer, while sound of it waits for the wire."""
+        last = self._last
+        return self._of(last) if last is not None and last.id in self._leaving else []
+
+    def _of(self, speaking: Speaking) -> list[Playback]:
+        return [playback for playback in self.playbacks if speaking.owns(playback.item)]
 
     def _end(
         self, speaking: Speaking, status: Outcome, reason: str = "", code: str = "", message: str = "",
@@ -361,9 +383,9 @@ class Answers:
             self._last, self._last_excluded = speaking, _excluded(answer, speaking)
             if speaking.apart:
                 ground.telling.stale = True  # the engine's own conversation knows nothing of it
-            for name, heard in speaking.truncated.items():
-                if self.playback is not None and self.playback.item.id == name and status != "cancelled":
-                    self.cut(self.playback, heard)
+            for playback in self._of(speaking) if status != "cancelled" else ():
+                if playback.item.id in speaking.truncated:
+                    self.cut(playback, speaking.truncated[playback.item.id])
 
 
 def _excluded(answer: Answer, speaking: Speaking) -> tuple[str, ...]:

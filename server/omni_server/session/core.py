@@ -361,8 +361,7 @@ class Core:
         if quiet or not isinstance(wanted, ServerVad) or not wanted.idle_timeout_ms or not wanted.create_response:
             return None
         assert self._idle_from is not None
-        played = self.answers.playback.ends() if self.answers.playback is not None else 0.0
-        return max(self._idle_from, played) + wanted.idle_timeout_ms / 1000
+        return max(self._idle_from, self.answers.quiet_at) + wanted.idle_timeout_ms / 1000
 
     def _timed_out(self) -> None:
         ground, end = self.ground, self.listening.audio.position

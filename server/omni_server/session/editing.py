@@ -85,7 +85,7 @@ class Editing:
             )
             return self.problem("invalid_value", text, "content_index", command.ref)
         wanted = command.audio_end_ms / 1000
-        playback = answers.playback if answers.playback is not None and answers.playback.item is item else None
+        playback = answers.playback(item)
         sent = playback.sent if playback is not None else part.seconds
         heard = min(wanted, sent)
         if answers.active is not None and answers.active.owns(item):

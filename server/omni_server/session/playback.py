@@ -8,9 +8,10 @@ from omni_server.session.speaking import shorten
 
 @dataclass
 class Playback:
-    """The last spoken answer, as it comes out of a loudspeaker that plays what it gets at once and without gaps."""
+    """A spoken message, as it comes out of a loudspeaker that plays what it gets in order, at once and without gaps."""
 
     item: Message
+    after: float = 0.0  # when what was sent before it will have been played
     sent: float = 0.0  # s of audio handed to the wire
     began: bool = False
     text: str = ""  # all that was said of it
@@ -21,7 +22,7 @@ class Playback:
     def add(self, seconds: float, now: float) -> None:
         """More audio leaves. If the last piece has ended by now, there was a gap."""
         self.began = True
-        self._ends = max(self._ends, now) + seconds
+        self._ends = max(self._ends, self.after, now) + seconds
         self.sent += seconds
 
     def told(self, seconds: float, now: float) -> None:
@@ -46,7 +47,7 @@ class Playback:
         if self._told is not None:
             seconds, when = self._told
             return min(self.sent, seconds + (now - when))
-        return self.sent - max(0.0, self._ends - now)
+        return max(0.0, self.sent - max(0.0, self._ends - now))
 
     def ends(self) -> float:
         """When it is over, or was."""
@@ -58,5 +59,5 @@ class Playback:
         return self._ends
 
     def audible(self, now: float) -> bool:
-        """Whether it is heard now."""
+        """Whether it is heard now, or will be."""
         return self.began and self._stopped is None and self.heard(now) < self.sent
