@@ -8,13 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from omni.engine.clock import LoopClock
 from omni.engine.protocol import SessionSpec, TextIn
 from omni.engine.scripted import Call, Hang, Say, ScriptedEngine, ScriptedSession, Speak, Step
-from omni_server.session.commands import PlayedOut
-from omni_server.session.items import Message, SpeechPart
+from omni_server.session.commands import CancelResponse, CreateResponse, PlayedOut
+from omni_server.session.events import AudioDelta
+from omni_server.session.items import Message, SpeechPart, TextPart
 from omni_server.session.low_latency import LowLatency
 from omni_server.session.playback import Playback
+from omni_server.session.session import Session
 from omni_server.session.settings import SessionSettings
+from omni_server.session.setup import Setup
+from tests.server.loud_is_speech import LoudIsSpeech
 from tests.server.realtime_talk import Talk, silence, talk, tone
 from tests.virtual_time import run
 
@@ -273,6 +278,63 @@ def test_silence_counts_from_the_end_of_the_last_of_two_answers() -> None:
             begun = asyncio.get_running_loop().time()
             await t.until("input_audio_buffer.timeout_triggered")
             assert asyncio.get_running_loop().time() - begun == pytest.approx(4.0 + 4.0 + 5.0, abs=0.1)
+
+    run(main())
+
+
+def test_words_that_were_written_ahead_of_their_sound_were_not_heard() -> None:
+    async def main() -> None:
+        ahead = " ".join(f"word{n}" for n in range(40))  # 18 s of speech
+        async with talk(ScriptedEngine([Say(ahead), Speak(20.0, pace=1.0)])) as t:
+            await t.send("response.create")
+            await asyncio.sleep(2.0)
+            await t.send("response.cancel")
+            done = await t.until("response.done")
+            assert (await words_of(t, done["response"]["output"][0]["id"])).split() == ahead.split()[:5]
+
+    run(main())
+
+
+def test_words_without_any_sound_were_not_heard_and_written_ones_are_kept() -> None:
+    async def main() -> None:
+        async with talk(ScriptedEngine([Say(WORDS), Hang()])) as t:
+            for count, kind in enumerate(("audio", "text"), 1):
+                await t.send("response.create", response={"output_modalities": [kind]})
+                await asyncio.sleep(2.0)
+                await t.send("response.cancel")
+                await t.until("response.done", count)
+            said = [item.parts[0] for item in t.session.core.ground.conversation]  # type: ignore[union-attr]
+            assert said == [SpeechPart(""), TextPart(WORDS)]
+            assert t.noted.shortened == [0.0]
+
+    run(main())
+
+
+def test_sound_that_was_made_and_never_sent_was_not_heard() -> None:
+    async def main() -> None:
+        sent = 0.0
+        engine = ScriptedEngine([Say(WORDS), Speak(10.0, pace=4.0), Hang()])
+        session = await Session.open(engine, Setup(), SessionSettings(), LoopClock(), LoudIsSpeech())
+
+        async def read() -> None:
+            nonlocal sent
+            async for event in session.events():
+                if isinstance(event, AudioDelta):
+                    sent += len(event.samples) / event.rate
+                    await asyncio.sleep(len(event.samples) / event.rate)  # it takes what it plays
+
+        reading = asyncio.create_task(read())
+        await session.handle(CreateResponse())
+        await asyncio.sleep(5.0)
+        await session.handle(CancelResponse())
+        (item,) = session.core.ground.conversation
+        assert sent == pytest.approx(5.0, abs=0.1)
+        assert isinstance(item, Message)
+        assert isinstance(item.parts[0], SpeechPart)
+        assert item.parts[0].transcript == "one two three four five"
+        await session.close()
+        await reading
+        await engine.close()
 
     run(main())
 

@@ -210,11 +210,12 @@ class Answers:
     def cancel(self, speaking: Speaking, reason: str) -> None:
         """Stop it, now: what has not left is not sent."""
         ground, now = self.ground, self.ground.now()
-        speaking.unsay(ground.drop_audio(speaking.id))
+        ground.drop_audio(speaking.id)
         self._end(speaking, "cancelled", reason=reason)
-        heard = 0.0 if speaking.spoken else None
-        for playback in self._of(speaking):
-            heard = (heard or 0.0) + playback.stop(speaking.truncated.get(playback.item.id, playback.heard(now)))
+        heard = None
+        for item in speaking.messages if speaking.speaks else ():
+            playback = self.playback(item) or Playback(item)
+            heard = (heard or 0.0) + playback.stop(speaking.truncated.get(item.id, playback.heard(now)))
         if not speaking.aside:
             self.silence()
         if speaking.apart:

@@ -48,7 +48,7 @@ class Core:
         settings: SessionSettings,
         now: Callable[[], float],
         say: Callable[[Event], None],
-        drop_audio: Callable[[str], float],
+        drop_audio: Callable[[str], None],
         ear: Ear,
         *,
         engine_rate: int,

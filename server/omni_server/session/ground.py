@@ -20,7 +20,7 @@ class Ground:
     settings: SessionSettings
     now: Callable[[], float]
     say: Callable[[Event], None]
-    drop_audio: Callable[[str], float]  # of a response, what has not left; says how many seconds that was
+    drop_audio: Callable[[str], None]  # of a response, what has not left
     conversation: Conversation
     telling: Telling
     transcripts: Transcripts

@@ -81,20 +81,16 @@ class Outbox(AsyncIterator[Event]):
         self.waiting += size
         self._reader.wake()
 
-    def drop_audio(self, response: str) -> float:
-        """Forget the sound of a response that has not left; says how many seconds that was."""
+    def drop_audio(self, response: str) -> None:
+        """Forget the sound of a response that has not left."""
         kept: deque[tuple[Event, int]] = deque()
-        seconds = 0.0
         for event, size in self._events:
             if isinstance(event, AudioDelta | CodesDelta) and event.place.response == response:
                 self.waiting -= size
-                if isinstance(event, AudioDelta):
-                    seconds += len(event.samples) / event.rate
             else:
                 kept.append((event, size))
         self._events = kept
         self._taken.set()
-        return seconds
 
     @property
     def full(self) -> bool:

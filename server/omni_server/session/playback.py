@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from omni.engine.pipeline.history import LETTERS_A_SECOND
 from omni_server.session.items import Message, SpeechPart
 from omni_server.session.speaking import shorten
 
@@ -15,6 +16,7 @@ class Playback:
     sent: float = 0.0  # s of audio handed to the wire
     began: bool = False
     text: str = ""  # all that was said of it
+    lasts: float = 0.0  # s that the text takes to say
     _ends: float = 0.0  # when all that was sent will have been played
     _told: tuple[float, float] | None = None  # s heard, and when the client said so
     _stopped: float | None = None  # s: it was cut there
@@ -31,11 +33,13 @@ class Playback:
 
     def stop(self, at: float) -> float:
         """It was cut there, at so many seconds: the message holds only what was heard. Says where it was cut."""
-        self._stopped = at = min(at, self.sent)
         part = self.item.parts[0]
+        at = min(at, self.sent)
         if isinstance(part, SpeechPart):
-            self.text = self.text or part.transcript or ""
-            part.transcript, part.seconds = shorten(self.text, self.sent, at), at
+            if self._stopped is None:
+                self.text, self.lasts = part.transcript or "", self._length(part)
+            part.transcript, part.seconds = shorten(self.text, self.lasts, at), at
+        self._stopped = at
         return at
 
     def heard(self, now: float) -> float:
@@ -61,3 +65,8 @@ class Playback:
     def audible(self, now: float) -> bool:
         """Whether it is heard now, or will be."""
         return self.began and self._stopped is None and self.heard(now) < self.sent
+
+    def _length(self, part: SpeechPart) -> float:
+        """Seconds it takes to say, whether they were sent or not; about so many, where its sound is not all made."""
+        done = self.item.status == "completed"
+        return part.seconds if done else max(part.seconds, len(part.transcript or "") / LETTERS_A_SECOND)

@@ -106,16 +106,14 @@ class Speaking:
         self.say(CallDone(place, item.call, name, arguments))
         self._done(place, item)
 
-    def unsay(self, seconds: float) -> None:
-        """So much of the sound was never sent."""
-        self.spoken -= seconds
-        part = self._message.parts[0] if self._message is not None else None
-        if isinstance(part, SpeechPart):
-            part.seconds = max(0.0, part.seconds - seconds)
+    @property
+    def messages(self) -> list[Message]:
+        """What it says, between calls."""
+        return [item for item in self.output if isinstance(item, Message)]
 
     def find(self, name: str) -> Message | None:
         """A message of this answer."""
-        return next((item for item in self.output if isinstance(item, Message) and item.id == name), None)
+        return next((item for item in self.messages if item.id == name), None)
 
     def owns(self, item: Item) -> bool:
         """Whether an item is of this answer."""
