@@ -286,6 +286,61 @@ def test_an_address_that_asks_for_more_is_not_served() -> None:
     assert wire(model="nano").setup.model == "nano"
 
 
+# The client's clock
+
+
+class Still:
+    """A clock that stands where a test puts it."""
+
+    time = 0.0
+
+    def now(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        raise NotImplementedError
+
+
+def at_five_ms(later: float = 0.0) -> tuple[OmniV1, Still]:
+    """A wire with 5 ms each way to a client whose clock is so much later, and that has pinged once."""
+    clock = Still()
+    dialect = OmniV1Wire(lambda: clock).open({}, WireLimits())
+    clock.time = 0.005
+    dialect.read(json.dumps({"type": "ping", "t": later, "round_trip_ms": 10}))
+    return dialect, clock
+
+
+def uplink(dialect: OmniV1, clock: Still, sent: float) -> float:
+    """How long the server thinks that a frame took which took 5 ms; both clocks are the same."""
+    clock.time = sent + 0.005
+    (command,) = dialect.read(struct.pack("<BBHIQd", 1, 1 | 4, 0, 0, 0, sent) + bytes(640))
+    assert isinstance(command, AppendAudio)
+    assert command.sent_at is not None
+    return clock.time - command.sent_at
+
+
+def test_a_sound_that_will_be_audible_soon_is_so_then_and_moves_no_clock() -> None:
+    dialect, clock = at_five_ms()
+    clock.time = 2.005
+    said = told(dialect, type="played", item="a", ms=0, received_at=1.98, first_at=2.1)
+    assert (said.received_at, said.first_at) == (pytest.approx(1.98), pytest.approx(2.1))
+    assert uplink(dialect, clock, 3.0) == pytest.approx(0.005)
+
+
+def test_a_slow_ping_does_not_lengthen_the_way() -> None:
+    dialect, clock = at_five_ms()
+    clock.time = 1.2
+    dialect.read('{"type": "ping", "t": 1.0, "round_trip_ms": 400}')
+    assert uplink(dialect, clock, 3.0) == pytest.approx(0.005)
+
+
+def test_moments_of_a_client_whose_clock_is_another_are_on_ours_once_it_has_shown_it() -> None:
+    dialect, clock = at_five_ms(later=1000.0)
+    clock.time = 2.0
+    assert told(dialect, type="played", item="a", ms=0, first_at=1001.5).first_at == pytest.approx(1.5)
+    assert told(wire(), type="played", item="a", ms=0, first_at=1001.5).first_at is None
+
+
 # Whole conversations
 
 

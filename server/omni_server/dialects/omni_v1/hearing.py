@@ -65,11 +65,22 @@ class ClientClock:
     """The client's clock beside ours, from frames that carry a time: the fastest one had the least of the network."""
 
     offset: float = math.inf  # s that ours is ahead, with the quickest way here in it
-    half_way: float = 0.0  # s, half of the round trip where the client measured it
+    half_way: float = math.inf  # s, half of the quickest round trip that the client measured
 
-    def ours(self, theirs: float, now: float) -> float | None:
-        """A moment on our clock; None when the client's clock is none."""
+    def sent(self, theirs: float, now: float) -> float | None:
+        """When what came now was sent, on our clock; None when the client's clock is none."""
         if not math.isfinite(theirs):
             return None
         self.offset = min(self.offset, now - theirs)
-        return min(now, theirs + self.offset - self.half_way)
+        return min(now, self._at(theirs))
+
+    def took(self, seconds: float) -> None:
+        """A round trip was so long."""
+        self.half_way = min(self.half_way, seconds / 2)
+
+    def ours(self, theirs: float) -> float | None:
+        """Any moment, past or to come, on our clock; None where nothing was sent with a time yet."""
+        return self._at(theirs) if math.isfinite(self.offset) else None
+
+    def _at(self, theirs: float) -> float:
+        return theirs + self.offset - (self.half_way if math.isfinite(self.half_way) else 0.0)

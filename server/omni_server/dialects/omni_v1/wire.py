@@ -87,7 +87,7 @@ class OmniV1:
             samples = self.hearing.frame(came)
         except BadFrame as bad:
             return [Reject("bad_frame", str(bad), bad.field)]
-        sent_at = None if came.time is None else self._client.ours(came.time, self.clock.now())
+        sent_at = None if came.time is None else self._client.sent(came.time, self.clock.now())
         return _cut(samples, self.wanted.audio_in.rate, sent_at)
 
     def answers(self) -> list[str | bytes]:
@@ -118,8 +118,8 @@ class OmniV1:
             now = self.clock.now()
             t = said.number("t", -1e12, 1e12)
             if "round_trip_ms" in said:
-                self._client.half_way = said.number("round_trip_ms", 0, 60_000) / 2000
-            self._client.ours(t, now)
+                self._client.took(said.number("round_trip_ms", 0, 60_000) / 1000)
+            self._client.sent(t, now)
             self._answers.append(json.dumps({"type": "pong", "t": t, "server": round(now, 6)}))
             return []
         if kind == "configure":
@@ -129,7 +129,7 @@ class OmniV1:
                 self.hearing = Hearing(wanted.audio_in)
             self.wanted = wanted
             return [Configure(self._setup(), ref)]
-        command = control.command(said, self.limits, lambda theirs: self._client.ours(theirs, self.clock.now()))
+        command = control.command(said, self.limits, self._client.ours)
         if command is None:
             return [
                 Reject(
