@@ -217,6 +217,32 @@ def test_an_answer_to_half_an_utterance_is_not_the_answer() -> None:
     run(main())
 
 
+def test_an_answer_that_waited_for_another_belongs_into_no_percentile() -> None:
+    async def main() -> None:
+        engine = ScriptedEngine([Say("One."), Speak(6.0, pace=1.0)], [Say("Two."), Speak(0.3)])
+        async with talking(engine, wishes=Wishes(interrupts=False)) as talk:
+            await talk.send_audio(question())
+            await asyncio.sleep(1.0)
+            await talk.send_audio(question())
+            answers = [await talk.answer(), await talk.answer()]
+        assert [answer.text for answer in answers] == ["One.", "Two."]
+        assert answers[1].excluded == ("queued",)
+
+    run(main())
+
+
+def test_an_answer_to_an_utterance_that_went_on_belongs_into_no_percentile_though_nobody_saw_another() -> None:
+    async def main() -> None:
+        halves = question(lead=0.3, speech=0.5, tail=0.32).samples  # long enough for the engine to begin
+        async with talking(ScriptedEngine([Say("Four."), Speak(0.3)])) as talk:
+            await talk.send_audio(np.concatenate((halves, tone(0.5))), 16_000)
+            answer = await talk.answer()
+        assert not answer.reopened
+        assert answer.excluded == ("reopened",)
+
+    run(main())
+
+
 def test_pictures_are_refused_by_an_engine_without_eyes_in_the_servers_words() -> None:
     async def main() -> None:
         engine = ScriptedEngine([Say("?")], sees=False)

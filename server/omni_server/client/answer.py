@@ -102,9 +102,10 @@ class Answer:
         found: list[str] = [self.status] if self.status in ("cancelled", "failed") else []
         found += ["reopened"] if self.reopened else []
         found += ["tool"] if self.calls else []
+        found += [] if self.latency is None else self.latency.get("excluded", [])
         heard = self.ear.voice_to_voice_ms
         found += ["early"] if heard is not None and heard <= 0 else []
-        return tuple(found)
+        return tuple(dict.fromkeys(found))
 
     @property
     def waterfall(self) -> tuple[Stage, ...]:
