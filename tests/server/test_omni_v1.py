@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omni.engine.echo import EchoEngine
-from omni.engine.scripted import Call, Say, ScriptedEngine, Speak
+from omni.engine.scripted import Call, Hang, Say, ScriptedEngine, Speak
 from omni_server.dialects.dialect import NotServed, WireLimits
 from omni_server.dialects.omni_v1.sound import G711, OpusDecoder, OpusEncoder, to_pcm16
 from omni_server.dialects.omni_v1.wire import OmniV1, OmniV1Wire
@@ -27,7 +27,7 @@ from omni_server.session.events import (
     ResponseCreated,
     SessionChanged,
 )
-from tests.server.loopback import client, serving
+from tests.server.loopback import QUICK, client, serving
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -386,6 +386,38 @@ async def test_an_echo_that_lives_answers_every_frame() -> None:
             assert set(np.frombuffer(frame["payload"], "<i2")) == {n + 1}
         await one.say("cancel")
         assert (await one.until("answer_done"))[-1]["status"] == "cancelled"
+
+
+async def test_an_error_of_the_session_names_the_field_as_this_wire_has_it() -> None:
+    broken = [{"url": "data:image/png;base64,AAAA"}]
+    async with serving(ScriptedEngine([Hang()])) as server, client(server) as one:
+        for kind, fields, path in (
+            ("say", {"text": "again", "id": "a"}, "id"),
+            ("say", {"text": "behind", "after": "nothing"}, "after"),
+            ("say", {"images": broken}, "images"),
+            ("truncate", {"item": "a", "ms": 3}, "item"),
+            ("forget", {"item": "nothing"}, "item"),
+            ("respond", {"context": [{"images": broken}]}, "context"),
+            ("respond", {"context": [{"item": "a"}, {"item": "nothing"}]}, "context.1.item"),
+            ("respond", {"aside": True}, "aside"),
+            ("cancel", {"answer": "nothing"}, "answer"),
+            ("cancel", {}, None),
+            ("truncate", {}, "item"),
+            ("configure", {"item_id": 1}, "item_id"),
+        ):
+            if path == "id":
+                await one.say("say", text="first", id="a")
+            elif path == "aside":
+                for _ in range(QUICK.session.asides):
+                    await one.say("respond", aside=True)
+            await one.say(kind, ref=kind, **fields)
+            error = (await one.until("error"))[-1]
+            assert (error["path"], error["ref"]) == (path, kind)
+
+
+def test_sound_that_nobody_commits_is_too_much_in_its_payload() -> None:
+    (frame,) = wire().write(Problem("input_audio_buffer_full", "it is full", "audio"))
+    assert json.loads(frame)["path"] == "payload"
 
 
 async def test_a_session_goes_on_after_half_a_surrogate_pair() -> None:

@@ -15,7 +15,7 @@ from omni_server.session import pictures
 from omni_server.session.items import ImagePart, Message, SpeechPart, still
 from omni_server.session.settings import Interruption, SessionSettings
 from omni_tokenizers.image.read import read_image
-from tests.server.realtime_talk import Talk, silence, talk, tone
+from tests.server.realtime_talk import Talk, pcm, silence, talk, tone
 from tests.virtual_time import run
 
 ANSWER = [Say("It is four."), Speak(1.0)]
@@ -200,6 +200,35 @@ def test_an_engine_without_eyes_has_no_picture_read() -> None:
             await t.send("response.create", response={"input": [item]})
             await t.until("error", 2)
         assert [e["error"]["code"] for e in t.of("error")] == ["image_input_not_supported"] * 2
+
+    run(main())
+
+
+def test_the_frame_that_was_too_much_for_the_buffer_is_named() -> None:
+    async def main() -> None:
+        async with talk(ScriptedEngine(ANSWER), settings=SessionSettings(longest_turn_s=1.0)) as t:
+            await t.turns(None)
+            for number in range(6):
+                await t.send("input_audio_buffer.append", audio=pcm(tone(0.4)), event_id=f"frame {number}")
+            error = (await t.until("error"))["error"]
+            assert (error["param"], error["event_id"]) == ("audio", "frame 3")
+
+    run(main())
+
+
+def test_an_item_that_there_is_not_is_no_input_of_a_response() -> None:
+    async def main() -> None:
+        async with talk(ScriptedEngine([Say("hm")])) as t:
+            text = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}
+            for aside in ({}, {"conversation": "none"}):
+                given = [text, {"type": "item_reference", "id": "nothing"}]
+                await t.send("response.create", response={"input": given, **aside}, event_id="mine")
+            await t.until("error", 2)
+        for event in t.of("error"):
+            error = event["error"]
+            assert (error["code"], error["param"]) == ("item_reference_invalid_item_id", "response.input[1].id")
+            assert error["event_id"] == "mine"
+        assert not t.of("response.created")
 
     run(main())
 

@@ -29,7 +29,7 @@ from omni_server.session.conversation import Conversation
 from omni_server.session.editing import NO_EYES, Editing
 from omni_server.session.events import Event, Problem
 from omni_server.session.ground import Ground
-from omni_server.session.items import Item, Message, SpeechPart, still
+from omni_server.session.items import Item, Message, Reference, SpeechPart, still
 from omni_server.session.listening import PER_MS, Listening
 from omni_server.session.pictures import has_pictures
 from omni_server.session.settings import SessionSettings
@@ -84,8 +84,8 @@ class Core:
     def take(self, command: commands.Command) -> None:
         """Do what the client wants, or say why not."""
         match command:
-            case commands.AppendAudio(samples=samples, rate=rate, sent_at=sent_at):
-                self.listening.hear(samples, rate, sent_at)
+            case commands.AppendAudio(samples=samples, rate=rate, sent_at=sent_at, ref=ref):
+                self.listening.hear(samples, rate, sent_at, ref)
             case commands.CommitAudio():
                 self._commit(command)
             case commands.ClearAudio():
@@ -158,7 +158,11 @@ class Core:
         if ground.setup.only_transcribes:
             text = "A transcription session never answers: open one of type realtime."
             return Problem("invalid_value", text, "type", ref=command.ref)
-        for item in command.context or ():
+        for at, item in enumerate(command.context or ()):
+            if isinstance(item, Reference) and item.id not in ground.conversation:
+                text = f"Error: the item with id '{item.id}' does not exist."
+                where = f"response.input[{at}].id"
+                return Problem("item_reference_invalid_item_id", text, where, ref=command.ref)
             if isinstance(item, Message) and has_pictures(item) and not ground.engine_sees:
                 return Problem("image_input_not_supported", NO_EYES, "response.input", ref=command.ref)
         if command.aside:
@@ -188,7 +192,7 @@ class Core:
             speaking = answers.active
         if speaking is None:
             text = "Cancellation failed: no active response found"
-            return self.problem("response_cancel_not_active", text, ref=command.ref)
+            return self.problem("response_cancel_not_active", text, "response_id" if wanted else None, command.ref)
         answers.cancel(speaking, "client_cancelled")
         self._ended()
         return None
@@ -293,13 +297,13 @@ class Core:
         """It was nothing."""
         self.ground.telling.again()
 
-    def too_long(self) -> None:
+    def too_long(self, ref: str | None) -> None:
         """More audio than one turn may have."""
         most = self.ground.settings.longest_turn_s
         text = (
             f"the input audio buffer holds {most:g} s, as much as it may: commit or clear it; what came since is lost"
         )
-        self.problem("input_audio_buffer_full", text)
+        self.problem("input_audio_buffer_full", text, "audio", ref)
 
     def ducked(self, on: bool) -> None:
         """Play the answer quietly, or not any more."""

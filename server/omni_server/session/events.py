@@ -290,7 +290,7 @@ class Problem:
 
     code: str
     message: str
-    param: str | None = None
+    param: str | None = None  # the field that was wrong, by its name in OpenAI Realtime; of a `Reject`, as that says
     kind: str = "invalid_request_error"
     ref: str | None = None  # the client's id of the frame it is about
 

@@ -38,8 +38,8 @@ class Turns(Protocol):
         """It was nothing: the engine is to forget what it heard and nobody committed."""
         ...
 
-    def too_long(self) -> None:
-        """The client commits nothing, and no more can be kept for it."""
+    def too_long(self, ref: str | None) -> None:
+        """The client commits nothing, and no more can be kept for it; `ref`: of the frame that was too much."""
         ...
 
     def ducked(self, on: bool) -> None:
@@ -114,7 +114,7 @@ class Listening:
             return np.empty(0, np.float32)
         return self.audio.take(self.start, self.fed)
 
-    def hear(self, samples: NDArray[np.float32], rate: int, sent_at: float | None) -> None:
+    def hear(self, samples: NDArray[np.float32], rate: int, sent_at: float | None, ref: str | None = None) -> None:
         """More of the user's audio."""
         now = self.now()
         if isinstance(self.wanted, Live):
@@ -124,7 +124,7 @@ class Listening:
             if self.manual:
                 if not self._full:
                     self._full = True
-                    self.turns.too_long()
+                    self.turns.too_long(ref)
                 return
             self._act(self._strategy.starve(self.audio.position))  # nobody talks that long: it is no voice
         wave = self.audio.push(samples, rate, now, sent_at, keep=True)

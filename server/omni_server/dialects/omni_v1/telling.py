@@ -1,10 +1,25 @@
 """What a session says, as JSON. Sound and codes go in binary frames and are not here."""
 
+import re
 from dataclasses import asdict
 from typing import Any
 
 from omni_server.session import events as said
 from omni_server.session.items import FunctionCall, ImagePart, Item, Message, SpeechPart, TextPart
+
+PATHS = {  # fields as sessions name them, and here
+    "audio": "payload",
+    "content_index": "item",
+    "item": None,  # the whole message
+    "item.content": "images",
+    "item.id": "id",
+    "item_id": "item",
+    "previous_item_id": "after",
+    "response.conversation": "aside",
+    "response.input": "context",
+    "response_id": "answer",
+}
+REFERENCE = re.compile(r"response\.input\[(\d+)\]\.id")
 
 
 def told(event: said.Event) -> dict[str, Any] | None:
@@ -65,11 +80,24 @@ def told(event: said.Event) -> dict[str, Any] | None:
         case said.Ducked(on=on):
             return {"type": "duck", "on": on}
         case said.Problem():
-            return error(event.code, event.message, event.param, event.ref)
+            path = event.param if event.code == "bad_field" else path_of(event.param)
+            return error(event.code, event.message, path, event.ref)
         case said.Ended(code=code, message=message):
             return {"type": "ended", "code": code, "message": message}
         case _:
             return None
+
+
+def path_of(param: str | None) -> str | None:
+    """A field that a session names, by its name here.
+
+    >>> path_of("previous_item_id"), path_of("response.input[2].id")
+    ('after', 'context.2.item')
+    """
+    if param is None:
+        return None
+    reference = REFERENCE.fullmatch(param)
+    return PATHS.get(param, param) if reference is None else f"context.{reference[1]}.item"
 
 
 def error(code: str, message: str, path: str | None = None, ref: str | None = None) -> dict[str, Any]:
