@@ -268,12 +268,6 @@ class Answers:
         return next((playback for playback in self.playbacks if playback.item is item), None)
 
     @property
-    def audible(self) -> bool:
-        """Whether something is heard now, or will be."""
-        now = self.ground.now()
-        return any(playback.audible(now) for playback in self.playbacks)
-
-    @property
     def quiet_at(self) -> float:
         """When everything that was sent will have been played, or was."""
         return max((playback.ends() for playback in self.playbacks), default=0.0)
@@ -349,9 +343,11 @@ class Answers:
         self.playbacks[-1].add(len(event.samples) / event.rate, now)
 
     def _waiting(self) -> list[Playback]:
-        """The messages of the last answer, while sound of it waits for the wire."""
+        """The messages of the last answer, while sound of it waits for the wire, and nobody stopped it."""
         last = self._last
-        return self._of(last) if last is not None and last.id in self._leaving else []
+        if last is None or last.id not in self._leaving:
+            return []
+        return [playback for playback in self._of(last) if not playback.stopped]
 
     def _of(self, speaking: Speaking) -> list[Playback]:
         return [playback for playback in self.playbacks if speaking.owns(playback.item)]

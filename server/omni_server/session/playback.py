@@ -62,6 +62,11 @@ class Playback:
             return when + self.sent - seconds
         return self._ends
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it was cut."""
+        return self._stopped is not None
+
     def audible(self, now: float) -> bool:
         """Whether it is heard now, or will be."""
         return self.began and self._stopped is None and self.heard(now) < self.sent
