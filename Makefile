@@ -66,6 +66,7 @@ bench-compare: environment
 	$(OMNI_VENV)/bin/omni compare --json docs/bench/compare.json --html build/compare.html $(ARGS)
 
 bench-nano: environment
+	@$(PYTHON) scripts/environment.py --with scores
 	@mkdir -p build
 	$(OMNI_VENV)/bin/omni eval nano --count 150 --json $(ARGS) > build/nano.json && mv build/nano.json docs/bench/nano.json
 

@@ -56,9 +56,10 @@ def draw(stage: Stage, measured: Measured) -> None:
             below.scatter(times[mode], -row, color=f"C{MODES.index(mode)}", marker="x" if turn.right is False else "o")
     for number, mode in enumerate(MODES):
         below.scatter([], [], color=f"C{number}", label=mode)
+    below.scatter([], [], color="gray", marker="x", label="a wrong answer")
     below.set(title="each question", yticks=[-row for row in range(len(questions))], yticklabels=questions)
     below.set(xlabel="ms from the last sample of speech to the first that is heard", xlim=(0, None))
-    below.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
+    below.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3)
     figure.suptitle("Pipeline against native: the same weights, the same questions")
     ratio = paired_ratio(*measured.pairs(*MODES))
     lines = []

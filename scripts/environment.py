@@ -2,6 +2,7 @@
 
     python3 scripts/environment.py           create or refresh $OMNI_VENV (default .venv)
     python3 scripts/environment.py --key     print the hash of everything that decides what is installed
+    python3 scripts/environment.py --with scores   put an extra into the one that is there
 
 Uses uv when it is on the PATH and pip otherwise. Written so that an old Python can at least say that it is too old.
 """
@@ -81,7 +82,8 @@ def main():
     if sys.argv[1:] == ["--key"]:
         print(dependency_key())
         return
-    if sys.argv[1:]:
+    extra = sys.argv[2] if sys.argv[1:2] == ["--with"] and len(sys.argv) == 3 else ""
+    if sys.argv[1:] and not extra:
         stop("unknown arguments %s: see the first lines of scripts/environment.py" % " ".join(sys.argv[1:]))
 
     venv = os.path.abspath(os.environ.get("OMNI_VENV") or os.path.join(ROOT, ".venv"))
@@ -92,12 +94,18 @@ def main():
     if os.path.exists(stamp) and os.path.exists(python):
         with open(stamp) as file:
             have = (file.read().splitlines() + ["", ""])[:2]
+    constraints = ["-c", os.path.join(ROOT, "constraints.txt")]
+    if extra:
+        run(
+            installer(python) + constraints + ["-e", "%s[%s]" % (ROOT, extra)],
+            "installing the extra %s failed: the lines above say why; run make again when that is mended" % extra,
+        )
+        return
     if have == [key, ROOT]:
         return
 
-    constraints = ["-c", os.path.join(ROOT, "constraints.txt")]
     if have[0] != key:
-        print("omni: setting up %s (once; a few minutes, about 5 GB)" % venv, file=sys.stderr)
+        print("omni: setting up %s (once; a few minutes, about 6 GB)" % venv, file=sys.stderr)
         if not os.path.exists(python):
             create(venv)
         run(

@@ -32,7 +32,7 @@ Array = NDArray[np.float32]
 Bits = NDArray[np.int32]
 Places = NDArray[np.int64]
 Loop = TypeVar("Loop", bound=Callable[..., object])
-numba = need("numba", extra="model", use="compiled loops")
+numba = need("numba", extra="model", use="running a model")
 FEW = 24  # tokens up to which these loops are faster than torch
 LOOSE = {"reassoc", "contract", "arcp", "nsz"}  # of LLVM's liberties those that keep NaN and ∞
 ONE, NONE = np.float32(1), np.float32(0)

@@ -10,6 +10,7 @@ from importlib import import_module
 from types import FrameType
 from typing import Protocol, cast
 
+from omni_tokenizers.optional import remedy
 from omni_tokenizers.version import __version__
 
 # Help lines stand here and not in the modules, so that `omni --help` imports none of them.
@@ -71,12 +72,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")  # a terminal that lacks a character ends nothing
     chosen = next((word for word in words if not word.startswith("-")), None)
-    parser = build_parser(chosen)
-    args = parser.parse_args(words)
-    if args.command is None:
-        parser.print_help()
-        return 2
     try:
+        parser = build_parser(chosen)
+        args = parser.parse_args(words)
+        if args.command is None:
+            parser.print_help()
+            return 2
         status = load(args.command).run(args)
         sys.stdout.flush()
         return status
@@ -84,8 +85,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # What is left in the buffer goes nowhere: else Python complains about it at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NOBODY_READS
+    except ModuleNotFoundError as missing:
+        print(f"omni {chosen}: this needs the package {missing.name}: {remedy('server')}", file=sys.stderr)
+        return 2
     except (ValueError, TypeError, OSError, ImportError) as refusal:
-        print(f"omni {args.command}: {refusal}", file=sys.stderr)
+        print(f"omni {chosen}: {refusal}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from omni.engine.scripted import Say, ScriptedEngine, Speak
 from omni_server import cli
 from omni_server.client import connect
 from omni_server.compare import checks
+from omni_tokenizers import optional
 from tests.server.close_to_server import question
 from tests.server.threaded_server import threaded_server
 
@@ -274,6 +276,55 @@ def test_doctor_says_that_websockets_is_missing() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     bad = [check["name"] for check in json.loads(done.stdout)["checks"] if check["verdict"] == "bad"]
     assert bad == ["websockets", "a conversation"]
+
+
+def test_doctor_says_that_numba_is_missing_and_goes_on() -> None:
+    code = "import sys; sys.modules['numba'] = None; from omni_server.compare.checks import look; print(look())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert "name='numba', verdict='bad'" in done.stdout
+    assert "name=\"nano's weights\", verdict='good'" in done.stdout
+
+
+def test_a_useful_package_without_its_library_is_not_called_fine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_library(_name: str) -> None:
+        raise OSError("PortAudio library not found")
+
+    monkeypatch.setattr(checks, "import_module", without_library)
+    monkeypatch.setattr(checks, "version", lambda _name: "0.5")
+    found = next(check for check in checks.look() if check.name == "sounddevice")
+    assert (found.verdict, "PortAudio library not found" in found.found) == ("absent", True)
+    assert "libportaudio2" in found.remedy
+
+
+def test_a_package_that_is_not_there_is_named_with_its_remedy() -> None:
+    code = "import sys; sys.modules['prometheus_client'] = None; from omni_server import cli; cli.main(['serve'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert "needs the package prometheus_client" in done.stderr
+    assert '".[server]"' in done.stderr
+
+
+def test_a_port_that_is_taken_is_refused_before_a_model_is_loaded(capsys: Captured) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert cli.main(["serve", "--engine", "echo", "--port", str(port)]) == 2
+    assert f"something listens on port {port} of 127.0.0.1 already: name another with --port" in capsys.readouterr().err
+
+
+def test_ctrl_c_while_a_command_is_imported_ends_it_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "import_module", interrupted)
+    assert cli.main(["tokenize", "question.wav"]) == 130
+
+
+def test_a_microphone_without_its_library_says_which(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    def without_library(name: str) -> None:
+        raise OSError("PortAudio library not found")
+
+    monkeypatch.setattr(optional, "import_module", without_library)
+    assert cli.main(["talk", "--mic"]) == 2
+    assert "PortAudio library not found): apt install libportaudio2" in capsys.readouterr().err
 
 
 def test_doctor_names_what_is_wrong_and_what_to_do(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:

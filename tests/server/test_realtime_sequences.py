@@ -392,6 +392,20 @@ def test_the_waterfall_has_the_stages_that_were_seen_and_no_others() -> None:
     run(main())
 
 
+def test_the_waterfall_of_a_typed_question_has_the_text_model_in_it() -> None:
+    async def main() -> None:
+        script = [Stamp("llm_first_token", 0.2), Say("Hi."), Stamp("first_clause", 0.05), Stamp("tts_first_audio", 0.1)]
+        async with talk(ScriptedEngine([*script, Speak(0.2)])) as t:
+            content = [{"type": "input_text", "text": "What is two plus two?"}]
+            await t.send("conversation.item.create", item={"type": "message", "role": "user", "content": content})
+            await t.send("response.create")
+            await t.until("response.done")
+        assert {name: ms for name, ms in marks(t).items() if name != "send"} == {"llm": 200, "clause": 50, "tts": 100}
+        assert t.of("response.done")[0]["waterfall"]["residual_ms"] < 1
+
+    run(main())
+
+
 def test_speech_is_written_down_where_the_client_asks_for_it() -> None:
     async def main() -> None:
         engine = PipelineEngine(ScriptedEars("two and two"), ScriptedModel("Four."), ScriptedVoice())

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from omni_server.client import events
 from omni_server.client.talk import Talk
-from omni_tokenizers.optional import need
+from omni_tokenizers.optional import MissingPackage, need
 
 Wave = NDArray[np.float32]
 RATE = 48_000  # Hz, what every device has
 BLOCK = 960  # samples, 20 ms
 MOST_WAITING = 250  # blocks, 5 s, that wait while the network is away; older ones are lost, as what nobody could hear
 LONGEST_ANSWER = 600.0  # s of sound that may wait for the loudspeaker
+PORTAUDIO = "apt install libportaudio2, or brew install portaudio"
 HINT = "plug one in, allow this program to use it, or ask with a recording instead: omni talk question.wav"
 
 
@@ -28,7 +29,12 @@ class NoDevice(OSError):
 
 def devices() -> Any:
     """The package; raises where it is missing, or where there is no microphone."""
-    sounddevice = need("sounddevice", extra="demos", use="the microphone")
+    try:
+        sounddevice = need("sounddevice", extra="demos", use="the microphone")
+    except MissingPackage as missing:
+        if isinstance(missing.__cause__, OSError):  # the package is there, and the library below it is not
+            raise NoDevice(f"the microphone cannot be used ({missing.__cause__}): {PORTAUDIO}") from None
+        raise
     try:
         sounddevice.check_input_settings(samplerate=RATE, channels=1)
     except (sounddevice.PortAudioError, ValueError) as wrong:

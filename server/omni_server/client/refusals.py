@@ -68,7 +68,7 @@ def refusal(error: BaseException, url: str) -> Refusal:
         case ssl.SSLError():
             return NoServer(f"{url} does not speak TLS ({error.reason}): without TLS the address begins with ws://")
         case ConnectionRefusedError():
-            return NoServer(f"no server listens at {url}: start one with `omni serve`, or name another with --url")
+            return NoServer(f"no server listens at {url}: start one with `omni serve`, or name another address")
         case InvalidMessage() | InvalidHandshake() | EOFError():
             return NoServer(f"whoever answers at {url} speaks no websocket ({error}): is the port right?")
         case ConnectionClosed():

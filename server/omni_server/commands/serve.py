@@ -9,16 +9,18 @@ examples:
   omni serve --config omni.toml --check               show what would hold, and where each setting comes from
   OMNI_PORT=9000 omni serve --log-format json         every setting by flag, environment and TOML file
 
-A client: OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="any").realtime.connect(model="omni")
+A client: OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="any").realtime.connect(model="nano")
 Signals: SIGTERM and SIGINT let answers end (--socket-drain-s), a second one stops at once.
 """
 
 import argparse
 import asyncio
+import errno
 import gc
 import logging
 import os
 import signal
+import socket
 import sys
 
 from omni_server import configuration
@@ -58,12 +60,27 @@ def run(args: argparse.Namespace) -> int:
     verify(settings)
     if args.check:
         print(read.show())
-        known = (
-            f"{len(keyring.names)} keys: {', '.join(keyring.names)}" if keyring else "no keys: everybody may come in"
-        )
-        print(f"\n# {known}")
+        who = "everybody" if configuration.beyond_loopback(settings) else "everybody on this machine"
+        names = ", ".join(keyring.names)
+        print(f"\n# {len(keyring.names)} keys: {names}" if keyring else f"\n# no keys: {who} may come in")
         return 0
+    _require_free(settings.host, settings.port)
     return _run(read, keyring)
+
+
+def _require_free(host: str, port: int) -> None:
+    """Raise OSError where something else listens, before a model is loaded for nothing."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as wrong:
+            if wrong.errno != errno.EADDRINUSE:
+                raise
+            raise OSError(
+                f"something listens on port {port} of {host} already: name another with --port, or 0 for a free one"
+            ) from None
 
 
 def _run(read: Read, keyring: keys.Keyring) -> int:

@@ -4,7 +4,7 @@ examples:
   omni talk question.wav                              starts a server of its own with nano, asks, saves answer.wav
   omni talk question.wav --image photo.png            about a picture
   omni talk one.wav two.wav                           one conversation, one question after the other
-  omni talk --text "What is two and two?" --mode pipeline
+  omni talk --text "What is two plus two?" --mode pipeline
   omni talk --mic --url http://127.0.0.1:8000         talk until Ctrl-C
 """
 

@@ -8,10 +8,12 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+import omni
 from omni_server.client.recording import Recording, Wave
 from omni_server.compare.machine import processor
 from omni_server.compare.questions import BUNDLED
@@ -27,6 +29,7 @@ NEEDED = (
     ("silero-vad", "server"),
     ("torch", "model"),
     ("torchaudio", "model"),
+    ("numba", "model"),
     ("soxr", ""),
     ("soundfile", ""),
     ("numpy", ""),
@@ -37,6 +40,7 @@ USEFUL = (("uvloop", "server", "the server's event loop is slower without it"),
           ("openai", "demos", "for the demo with a stock client"),
           ("sounddevice", "demos", "for omni talk --mic"))  # fmt: skip
 MODULES = {"prometheus-client": "prometheus_client", "silero-vad": "silero_vad", "espeakng-loader": "espeakng_loader"}
+LIBRARY = "Install the library that it names, as libportaudio2 for PortAudio."
 MUCH_MEMORY = 2.0  # GB that nano and the server need together
 
 
@@ -126,9 +130,14 @@ def _needed(package: tuple[str, str]) -> Check:
 def _useful(package: tuple[str, str, str]) -> Check:
     name, extra, use = package
     try:
-        return Check(name, "good", version(name))
+        found = version(name)
+        import_module(MODULES.get(name, name))
     except PackageNotFoundError:
         return Check(name, "absent", f"not installed: {use}", remedy(extra))
+    except (ImportError, OSError, RuntimeError) as broken:
+        mend = LIBRARY if isinstance(broken, OSError) else remedy(extra)
+        return Check(name, "absent", f"{found}, and does not import ({broken}): {use}", mend)
+    return Check(name, "good", found)
 
 
 def _device() -> Check:
@@ -156,9 +165,8 @@ def _memory() -> Check:
 
 
 def _weights() -> Check:
-    from omni import nano
-
-    files = [file for file in nano.WEIGHTS.rglob("*") if file.is_file()]
-    if not (nano.WEIGHTS / "config.json").is_file():
+    weights = Path(omni.__file__).parent / "nano" / "weights"  # nano itself does not import where packages are missing
+    if not (weights / "config.json").is_file():
         return Check("nano's weights", "absent", "not there", "omni train nano makes them; other models need none.")
-    return Check("nano's weights", "good", f"{sum(file.stat().st_size for file in files) / 2**20:.1f} MB")
+    size = sum(file.stat().st_size for file in weights.rglob("*") if file.is_file())
+    return Check("nano's weights", "good", f"{size / 1e6:.1f} MB")

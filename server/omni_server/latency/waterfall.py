@@ -11,6 +11,7 @@ STAGES = (
     ("endpoint", "speech_end", "turn_over"),
     ("stt", "turn_over", "transcript"),
     ("llm", "transcript", "llm_first_token"),
+    ("llm", "turn_over", "llm_first_token"),  # of what was typed
     ("clause", "llm_first_token", "first_clause"),
     ("tts", "first_clause", "tts_first_audio"),
     ("prefill", "turn_over", "prefill"),
