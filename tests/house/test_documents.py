@@ -31,6 +31,7 @@ def name_of(page: Path) -> str:
 
 @pytest.mark.parametrize("page", [p for p in PAGES if BLOCK.search(p.read_text())], ids=name_of)
 def test_the_python_on_a_page_runs_as_written(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "demos").symlink_to(ROOT / "demos")  # pages are pasted in a checkout
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))  # a page's plug-ins go with the page
     text = page.read_text()
