@@ -38,7 +38,8 @@ class Outlet(AsyncIterator[Event]):
     dropped: int = field(default=0, init=False)  # events that came too late
     _origin: Origin | None = field(default=None, init=False)  # open, or only begun
     _begun: bool = field(default=False, init=False)  # only begun: nothing may leave
-    _last: Origin | None = field(default=None, init=False)
+    _last: Origin | None = field(default=None, init=False)  # open, begun or spent
+    _opened: Origin | None = field(default=None, init=False)  # the last that was known to the user
     _ended: bool = field(default=False, init=False)
     _held: deque[Event] = field(default_factory=deque, init=False)
     _queue: deque[Event] = field(default_factory=deque, init=False)
@@ -77,7 +78,7 @@ class Outlet(AsyncIterator[Event]):
     def confirm(self, origin: Origin) -> bool:
         """`EndOfTurn`: open this response. True if it was begun, and what it made so far now leaves."""
         if self._begun and origin == self._origin:
-            self._begun = False
+            self._begun, self._opened = False, origin
             held, self._held = self._held, deque()
             for event in held:
                 self._put(event)
@@ -85,7 +86,7 @@ class Outlet(AsyncIterator[Event]):
             return True
         self._may_open(origin)
         self.take_back()
-        self._origin = self._last = origin
+        self._origin = self._last = self._opened = origin
         return False
 
     def take_back(self) -> Origin | None:
@@ -99,13 +100,11 @@ class Outlet(AsyncIterator[Event]):
     def cancel(self) -> Origin | None:
         """`Cancel`: end the open response now, and drop what nobody read of it; says which response that was.
 
-        A response whose end nobody has read is still open to whoever reads.
+        A response whose end nobody has read is still open to whoever reads, even if another one was begun after it.
         """
-        if self._begun:
-            return self.take_back()
-        origin = self._last
+        begun, origin = self.take_back(), self._opened
         if origin is None or (self._origin is None and not any(_ends(event, origin) for event in self._queue)):
-            return None
+            return begun
         self._origin = None
         self._forget(self._queue, origin)
         self._put(Done(origin, "cancelled"))

@@ -326,6 +326,25 @@ async def what_was_begun_is_taken_back_by_cancel_and_by_another_beginning(subjec
         check_response(await until_end(session, origin(5)) + await until_quiet(session, subject.quiet), origin(5))
 
 
+@case
+async def an_answer_whose_end_nobody_has_read_is_cancelled_whatever_was_begun_after_it(subject: Subject) -> None:
+    async with subject.session() as session:
+        await ask(session, origin(1))
+        await begin_after_the_answer(session, origin(2))
+        await session.push(Cancel())
+        events = await until_quiet(session, subject.quiet)
+        assert [e for e in events if getattr(e, "origin", None)] == [Done(origin(1), "cancelled")]
+
+
+async def begin_after_the_answer(session: EngineSession, following: Origin) -> None:
+    """Begin as soon as the answer is made; nobody reads it."""
+    while True:
+        try:
+            return await session.push(Begin(following))
+        except Refused:
+            await asyncio.sleep(0.05)
+
+
 @enumerated
 async def taking_back_in_any_round_of_the_loop_leaves_no_trace(subject: Subject) -> None:
     await speculate_at_every_step(subject, confirm=False)

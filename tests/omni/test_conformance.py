@@ -113,9 +113,20 @@ def anything_goes(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("omni.engine.answering.accept", lambda unit, sees: None)
 
 
+def unread_and_forgotten(patch: pytest.MonkeyPatch) -> None:
+    begin = Outlet.begin
+
+    def forgetful(self: Outlet, origin: Origin) -> None:
+        begin(self, origin)
+        self._opened = origin
+
+    patch.setattr(Outlet, "begin", forgetful)
+
+
 MISTAKES: list[Patch] = [
     two_ends, late_events, wrong_origin, early_words, unbounded_audio, lost_when_nobody_reads,
     a_place_that_is_never_free_again, a_task_that_stays, waiting_instead_of_full, anything_goes,
+    unread_and_forgotten,
 ]  # fmt: skip
 
 
