@@ -66,7 +66,8 @@ class AnsweringSession(ABC, Generic[Turn]):
         longest_turn: float = LONGEST_TURN,
         closed: Callable[[Any], None] = lambda _session: None,
     ) -> None:
-        self.spec = spec
+        self.spec = spec  # of the answer that is being made, or was made last
+        self._next_spec = spec
         self.clock = clock
         self.outlet = Outlet(capacity)
         self._inlet = Inlet(patience=patience)
@@ -215,11 +216,12 @@ class AnsweringSession(ABC, Generic[Turn]):
             case Discard():
                 self.discard()
             case Configure(spec=spec):
-                self.spec = spec
+                self._next_spec = spec
 
     async def _start(self, origin: Origin, turn: Turn) -> None:
         await self._answered()
         if self.outlet.origin == origin:
+            self.spec = self._next_spec
             self._begun = (origin, turn)
             self._answering = asyncio.create_task(self._answer(origin, turn))
 

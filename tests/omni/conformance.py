@@ -22,6 +22,7 @@ from omni.engine.outlet import CAPACITY
 from omni.engine.protocol import (
     SAMPLE_RATE,
     AudioIn,
+    AudioOut,
     Begin,
     Cancel,
     Closed,
@@ -38,6 +39,7 @@ from omni.engine.protocol import (
     Overflow,
     Refused,
     SessionSpec,
+    TextDelta,
     TextIn,
     Transcript,
 )
@@ -159,6 +161,26 @@ async def a_discarded_turn_and_new_settings_make_no_event_of_their_own(subject: 
         assert not [e for e in await until_quiet(session, subject.quiet) if getattr(e, "origin", None)]
         await ask(session, origin(1))
         check_response(await until_end(session, origin(1)), origin(1))
+
+
+@case
+async def settings_that_come_during_an_answer_change_nothing_of_it(subject: Subject) -> None:
+    said = []
+    for others in (False, True):
+        async with subject.session() as session:
+            await ask(session, origin(1))
+            if others:
+                await session.push(Configure(SessionSpec(instructions="Be brief.", speaks=False)))
+            said.append(content(await until_end(session, origin(1))))
+            await ask(session, origin(2))
+            check_response(await until_end(session, origin(2)), origin(2))
+    assert said[0] == said[1]
+
+
+def content(events: list[Event]) -> tuple[str, int]:
+    """The text of an answer, and how many samples of sound it has."""
+    text = "".join(event.text for event in events if isinstance(event, TextDelta))
+    return text, sum(len(event.samples) for event in events if isinstance(event, AudioOut))
 
 
 # Cancel

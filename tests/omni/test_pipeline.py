@@ -20,6 +20,7 @@ from omni.engine.protocol import (
     AudioOut,
     Begin,
     Cancel,
+    Configure,
     Discard,
     Done,
     EndOfTurn,
@@ -244,7 +245,7 @@ def test_a_tool_is_called_and_its_result_is_read() -> None:
         call = Call("light", '{"on": true}', "call_7")
         async with Talk(ScriptedModel([["One moment. ", call], "It is on."])) as talk:
             tools, sampling = (Tool("light"),), Sampling(0.7)
-            talk.session.spec = SessionSpec(tools=tools, sampling=sampling)
+            await talk.session.push(Configure(SessionSpec(tools=tools, sampling=sampling)))
             events = await talk.turn("Light, please.")
             assert events[-1] == Done(origin(1), "tool")
             assert ToolCall(origin(1), "light", '{"on": true}', "call_7") in events
@@ -359,6 +360,21 @@ def test_speech_that_cannot_be_written_down_fails_one_answer_by_its_own_code() -
             await talk.turn("And three?")
             heard = [m.text for m in talk.model.asked[-1] if m.role == "user"]
             assert heard == ["two and two", "two and two", "And three?"]
+
+    run(main())
+
+
+def test_other_instructions_hold_from_the_next_answer_on() -> None:
+    async def main() -> None:
+        async with Talk() as talk:  # writing it down takes 0.3 s
+            await ask(talk.session, origin(1))
+            await asyncio.sleep(0.1)
+            await talk.session.push(Configure(SessionSpec("Be kind.", speaks=False)))
+            events = await until_end(talk.session, origin(1))
+            assert [e for e in events if isinstance(e, AudioOut)]
+            talk._number = 1
+            assert not [e for e in await talk.turn("And three?") if isinstance(e, AudioOut)]
+            assert [asked[0].text for asked in talk.model.asked] == ["Be brief.", "Be kind."]
 
     run(main())
 
