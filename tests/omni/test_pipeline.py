@@ -364,6 +364,20 @@ def test_speech_that_cannot_be_written_down_fails_one_answer_by_its_own_code() -
     run(main())
 
 
+def test_an_interrupted_turn_that_cannot_be_written_down_fails_no_other_answer() -> None:
+    async def main() -> None:
+        async with Talk() as talk:
+            talk.ears.listen = lambda: Deaf(talk.ears)  # type: ignore[method-assign]
+            await ask(talk.session, origin(1), 1.0)
+            await talk.session.push(Cancel())
+            await until_end(talk.session, origin(1))
+            talk._number = 1
+            assert (await talk.turn("And three?"))[-1] == Done(origin(2), "stop")
+            assert [m.text for m in talk.model.asked[-1] if m.role == "user"] == ["And three?"]
+
+    run(main())
+
+
 def test_other_instructions_hold_from_the_next_answer_on() -> None:
     async def main() -> None:
         async with Talk() as talk:  # writing it down takes 0.3 s

@@ -5,6 +5,7 @@ what the user heard.
 """
 
 import asyncio
+import logging
 from contextlib import aclosing
 from typing import Any
 
@@ -29,6 +30,7 @@ from omni.engine.protocol import (
 
 TURNS = 64  # of the history that are kept; whole ones are dropped, the oldest first
 CLAUSES = 8  # that may wait to be spoken
+log = logging.getLogger(__name__)
 
 
 class PipelineSession(AnsweringSession[Turn]):
@@ -105,7 +107,10 @@ class PipelineSession(AnsweringSession[Turn]):
         found = [Message("system", self.spec.instructions)] if self.spec.instructions else []
         for earlier in self.history:
             if earlier is not turn:
-                await self._engine.ears.finish(earlier)
+                try:
+                    await self._engine.ears.finish(earlier)
+                except StageFailed as error:  # which ends its own answer, and no later one
+                    log.warning("%s: %s", error.code, error)
                 found += [*earlier.messages(), *answered(earlier)]
                 earlier.seal()
         return in_order([*found, *turn.messages()])
