@@ -421,6 +421,15 @@ def test_clauses_are_the_text_however_it_streams(text: str, sizes: list[int]) ->
         at += size
     found += streamed.push(text[at:]) + streamed.finish()
     assert "".join(found) == text
+    assert max(map(len, [*expected, *found]), default=0) <= 30
+
+
+def test_a_text_that_comes_at_once_is_cut_as_one_that_streams() -> None:
+    text = "word " * 200 + "end. And more."
+    streamed = Clauses()
+    found = [clause for letter in text for clause in streamed.push(letter)]
+    assert Clauses().push(text) == found
+    assert [len(clause) for clause in found] == [240, 240, 240, 240, 45]
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ class Clauses:
     def _end(self) -> int | None:
         ends = [m.end() for m in SENTENCE.finditer(self._text) if not SHORT_FORM.search(self._text[: m.end()])]
         ends += [m.end() for m in CLAUSE.finditer(self._text) if m.end() >= self.shortest]
-        if ends:
+        if ends and min(ends) <= self.longest:
             return min(ends)
         if len(self._text) > self.longest:
             space = self._text.rfind(" ", 0, self.longest)
