@@ -102,6 +102,21 @@ async def test_a_conversation_that_is_too_long_is_refused_with_its_length(use: U
         await answer(NanoWords(), [Message("user", "x" * 60)])
 
 
+async def test_the_oldest_turns_go_when_the_context_is_full_and_the_systems_words_stay(use: Use) -> None:
+    bundle = planted("four", longest=128)
+    use(bundle)
+    roles = ("user", "assistant") * 9
+    talk = [Message(role, f"{i} {'x' * 10}") for i, role in enumerate(roles[:-1])]  # type: ignore[arg-type]
+    messages = [Message("system", "Be brief."), *talk]
+    kept = bundle.tokens.encode(NanoWords().prompt(messages, (), 20)).ids.tolist()
+    text = bundle.text.decode([number for number in kept if number < 256])
+    assert text.startswith("Be brief.")
+    assert text.endswith("14 xxxxxxxxxx15 xxxxxxxxxx16 xxxxxxxxxx")
+    assert kept[len("Be brief.") + 2] == bundle.special["<|user|>"], "never half a turn"
+    assert 128 - 20 - 30 < len(kept) < 128 - 20, "one more turn, of 30, does not fit"
+    assert await answer(NanoWords(), messages, longest=20) == list("four")
+
+
 def test_the_conversation_is_written_as_training_wrote_it(use: Use) -> None:
     bundle = random_bundle()
     use(bundle)

@@ -116,6 +116,18 @@ class NanoWords:
                     parts.append(Ids((special[ANSWER], special[CALL], *encode(written, special="text"), special[END])))
         return parts
 
+    def prompt(self, messages: Sequence[Message], tools: Sequence[Tool], longest: int) -> list[Part]:
+        """The conversation, without its oldest turns where it is too long; the system's words always stay."""
+        system = [message for message in messages if message.role == "system"]
+        kept = [message for message in messages if message.role != "system"]
+        while True:
+            parts = self.parts([*system, *kept], tools)
+            length = self.bundle.tokens.count(parts) + 1 + longest  # with the token that asks for an answer
+            turns = [i for i in range(1, len(kept)) if kept[i].role == "user"]
+            if length <= self.bundle.model.spec.longest or not turns:
+                return parts
+            del kept[: turns[0]]
+
     def _say(
         self,
         messages: Sequence[Message],
@@ -130,7 +142,7 @@ class NanoWords:
         # A server's limit is for any model, and may be more than all that this one reads.
         longest = min(longest, self.bundle.model.spec.longest // 2)
         said = say(
-            self.bundle, self.parts(messages, tools), "answer", longest=longest + 1, sampling=sampling,
+            self.bundle, self.prompt(messages, tools, longest + 1), "answer", longest=longest + 1, sampling=sampling,
             calls=calls, stopped=stop.is_set,
         )  # fmt: skip
         for word in said:
