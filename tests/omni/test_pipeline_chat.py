@@ -230,6 +230,38 @@ def test_an_answer_is_over_with_a_finish_reason_and_what_is_null_is_not_there() 
     run(main())
 
 
+def data(*events: dict[str, Any]) -> bytes:
+    return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
+COMPLETE = data(says("Hi"), says("", finish_reason="stop"))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(COMPLETE), COMPLETE),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n" + COMPLETE,
+        HEAD + data(says("Hi")) + b"data: [DONE]",
+    ],
+)
+def test_an_answer_that_is_complete_needs_no_tidy_end(answer: bytes) -> None:
+    async def main() -> None:
+        async with endpoint(raw(answer)) as there:
+            assert await all_of(ChatEndpoint(there.url, model="m"), Message("user", "Hi")) == ["Hi"]
+
+    run(main())
+
+
+def test_an_answer_with_a_finish_reason_is_over_though_the_connection_stays_open() -> None:
+    async def main() -> None:
+        async with deaf(HEAD + COMPLETE) as url, asyncio.timeout(5):
+            assert await all_of(ChatEndpoint(url, model="m"), Message("user", "Hi")) == ["Hi"]
+
+    run(main())
+
+
 @pytest.mark.parametrize(
     ("answer", "says_so"),
     [

@@ -81,7 +81,9 @@ class ChatEndpoint:
                     for piece in delta.get("tool_calls") or ():
                         take_piece(calls, piece)
                     if finish := choice.get("finish_reason"):
-                        ended, cut = True, cut or finish == "length"
+                        ended, cut = True, finish == "length"
+                if ended:  # what may follow are counts of tokens
+                    break
         if not ended:
             how = "sent no event: is it a chat endpoint?" if data is None else "hung up in the middle of its answer"
             raise HttpError(f"{self._url} {how}")

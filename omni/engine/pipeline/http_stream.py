@@ -97,20 +97,26 @@ class _Response:
 
     async def events(self) -> AsyncGenerator[str, None]:
         """The data of each event."""
-        rest, data = b"", []
+        data = []
+        async for line in self._lines():
+            if line.startswith("data:"):
+                data.append(line[5:].removeprefix(" "))
+            elif not line and data:
+                yield "\n".join(data)
+                data = []
+        if data:
+            yield "\n".join(data)
+
+    async def _lines(self) -> AsyncGenerator[str, None]:
+        rest = b""
         async for piece in self._body():
             *lines, rest = (rest + piece).split(b"\n")
             if len(rest) > LONGEST_LINE:
                 raise ValueError(f"a line of its answer is longer than {LONGEST_LINE} bytes")
-            for raw in lines:
-                line = raw.rstrip(b"\r").decode(errors="replace")
-                if line.startswith("data:"):
-                    data.append(line[5:].removeprefix(" "))
-                elif not line and data:
-                    yield "\n".join(data)
-                    data = []
-        if data:
-            yield "\n".join(data)
+            for line in lines:
+                yield line.rstrip(b"\r").decode(errors="replace")
+        if rest:  # nothing ends the last one
+            yield rest.rstrip(b"\r").decode(errors="replace")
 
     async def _body(self) -> AsyncGenerator[bytes, None]:
         if self._chunked:
