@@ -25,14 +25,15 @@ from omni.engine.protocol import (
     Begin,
     Cancel,
     Closed,
-    Configure,
     Discard,
     EndOfTurn,
     Event,
     Failed,
     Full,
+    ImageIn,
     Overflow,
     SessionSpec,
+    TextIn,
     Unit,
 )
 from omni.engine.wire import pack, pack_spec, unpack, unpack_error
@@ -86,11 +87,14 @@ class WorkerSession:
             self.outlet.begin(unit.origin)
         elif isinstance(unit, EndOfTurn):
             self.outlet.confirm(unit.origin)
-        elif not isinstance(unit, Configure):
+        elif isinstance(unit, AudioIn):
             self.outlet.take_back()
+        begun = self.outlet.origin
         number = self._send(unit)
         if not isinstance(unit, AudioIn):  # live audio does not wait for the way there and back
             await self._reply(number, unit)
+        if isinstance(unit, TextIn | ImageIn | Discard) and self.outlet.origin == begun:
+            self.outlet.take_back()  # only now: what is refused takes nothing back
         if isinstance(unit, Discard):
             self._late = None  # what was wrong with the audio is forgotten with it
         await self._process.channel.drain()

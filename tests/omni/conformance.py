@@ -587,3 +587,15 @@ async def wrong_units_are_refused_by_name_and_the_session_goes_on(subject: Subje
     check_response(events, origin(1))
     assert len(events) > 1
     await engine.close()
+
+
+@case
+async def a_refused_unit_takes_nothing_back(subject: Subject) -> None:
+    async with subject.session() as session:
+        await say(session)
+        await session.push(Begin(origin(1)))
+        for wrong, says in WRONG.values():
+            with pytest.raises(Refused, match=says):
+                await session.push(wrong)
+        await session.push(EndOfTurn(origin(1)))
+        check_response(await until_end(session, origin(1)), origin(1))

@@ -3,7 +3,8 @@
 import os
 import time
 
-from omni.engine.echo import EchoEngine
+from omni.engine.echo import EchoEngine, EchoSession
+from omni.engine.protocol import Refused, TextIn
 from omni.engine.scripted import Break, Call, Say, ScriptedEngine, Speak, Stamp
 from omni.engine.scripted import ScriptedSession as _Session
 
@@ -50,3 +51,17 @@ class Blocking(ScriptedEngine):
 
     def begin(self, spec):  # type: ignore[no-untyped-def]
         return _BlockingSession(spec, self.clock, scripts=((),), notices=(), closed=self.forget)
+
+
+class _PickySession(EchoSession):
+    async def push(self, unit):  # type: ignore[no-untyped-def]
+        if isinstance(unit, TextIn) and len(unit.text) > 10:
+            raise Refused("that is too long")
+        await super().push(unit)
+
+
+class Picky(EchoEngine):
+    """Takes no long texts, which only it knows."""
+
+    def begin(self, spec):  # type: ignore[no-untyped-def]
+        return _PickySession(spec, self.clock, duplex=False, closed=self.forget)

@@ -9,7 +9,7 @@ import pytest
 from omni.engine.answering import AnsweringSession
 from omni.engine.inlet import Inlet
 from omni.engine.outlet import Outlet
-from omni.engine.protocol import AudioOut, Done, Event, Full, Origin, TextDelta
+from omni.engine.protocol import AudioOut, Done, Event, Full, Origin, Refused, TextDelta
 from omni.engine.scripted import ScriptedEngine, ScriptedSession
 from tests import virtual_time
 from tests.omni.conformance import CASES, ENUMERATED, Case
@@ -123,10 +123,24 @@ def unread_and_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Outlet, "begin", forgetful)
 
 
+def taken_back_by_what_is_refused(patch: pytest.MonkeyPatch) -> None:
+    push = AnsweringSession.push
+
+    async def careless(self: AnsweringSession[Any], unit: Any) -> None:
+        try:
+            await push(self, unit)
+        except Refused:
+            if self.outlet.take_back() is not None:
+                self._interrupt()
+            raise
+
+    patch.setattr(AnsweringSession, "push", careless)
+
+
 MISTAKES: list[Patch] = [
     two_ends, late_events, wrong_origin, early_words, unbounded_audio, lost_when_nobody_reads,
     a_place_that_is_never_free_again, a_task_that_stays, waiting_instead_of_full, anything_goes,
-    unread_and_forgotten,
+    unread_and_forgotten, taken_back_by_what_is_refused,
 ]  # fmt: skip
 
 

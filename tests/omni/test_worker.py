@@ -17,6 +17,7 @@ import pytest
 from omni.engine.handle import EngineDied, WorkerEngine
 from omni.engine.protocol import (
     AudioOut,
+    Begin,
     Cancel,
     Closed,
     Configure,
@@ -29,6 +30,7 @@ from omni.engine.protocol import (
     Full,
     ImageIn,
     Origin,
+    Refused,
     SessionSpec,
     TextDelta,
     TextIn,
@@ -163,6 +165,27 @@ def test_tools_settings_pictures_and_failures_cross_the_border() -> None:
             assert [e async for e in session.events()] == [Failed(origin(3), "over", "all", fatal=True)]
             with pytest.raises(Closed):
                 await session.push(TextIn("Hello?"))
+
+    run(main())
+
+
+def test_a_text_that_the_worker_refuses_takes_nothing_back() -> None:
+    async def main() -> None:
+        async with worker(FACTORIES + "Picky") as engine:
+            session = await engine.open(SessionSpec())
+            await session.push(TextIn("Hi."))
+            await session.push(Begin(origin(1)))
+            with pytest.raises(Refused, match="too long"):
+                await session.push(TextIn("x" * 11))
+            await session.push(EndOfTurn(origin(1)))
+            assert await until_end(session, origin(1)) == [TextDelta(origin(1), "Hi."), Done(origin(1))]
+            await session.push(TextIn("Hi."))
+            await session.push(Begin(origin(2)))
+            await session.push(TextIn("Hello."))
+            with pytest.raises(Refused, match="cannot follow"):
+                await session.push(EndOfTurn(origin(2)))
+            await session.push(EndOfTurn(origin(3)))
+            assert len(await until_end(session, origin(3))) == 3
 
     run(main())
 
