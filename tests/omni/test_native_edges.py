@@ -522,6 +522,24 @@ def poisoned_by_a_tilde(bundle: Bundle) -> Bundle:
     return bundle
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_what_was_heard_of_an_answer_that_failed_shortens_no_other(begun: bool) -> None:
+    async def main() -> None:
+        session = await (engine := engine_of(poisoned_by_a_tilde(planted(frames=30)))).open(SessionSpec())
+        await turn(session, 1, TextIn("hi"))
+        before = tape_ids(session)
+        await session.push(TextIn("~"))
+        if begun:
+            await session.push(Begin(origin(2)))
+            await asyncio.sleep(1)
+        assert [e for e in await turn(session, 2) if isinstance(e, Failed)]
+        await session.push(Cancel(heard=0.0))
+        assert tape_ids(session) == before
+        await engine.close()
+
+    virtual_time.run(main())
+
+
 def test_poison_in_the_next_turn_ends_an_answer_that_is_made_and_still_on_its_way() -> None:
     async def main() -> None:
         session = await (engine := engine_of(poisoned_by_a_tilde(planted("c", frames=1, heard="abdeghijkl")))).open(

@@ -287,7 +287,7 @@ class NativeSession:
         self.answers += 1
         turn = self.forked or self.turn
         self.lane.forget_mark()
-        self.forked = None
+        self.forked = self.last = None  # what is heard from now on is of this answer, even if it fails
         self.turn, self.placed = Turn(self.engine.bundle), False
         reply = self.lane.reply
         if self.delivery is not None and self.delivery.pace.begun is not None:
