@@ -73,6 +73,21 @@ def test_of_two_that_come_at_once_for_an_idle_place_one_has_it() -> None:
     virtual_time.run(main())
 
 
+def test_an_engine_that_is_closed_while_an_idle_place_is_freed_gives_it_to_nobody() -> None:
+    async def main() -> None:
+        engine = engine_of(planted(), sessions=1, idle=60.0)
+        await engine.open(SessionSpec())
+        await asyncio.sleep(61)
+        opening = asyncio.create_task(engine.open(SessionSpec()))
+        await asyncio.sleep(0)
+        await engine.close()
+        with pytest.raises(Closed):
+            await opening
+        assert engine.open_sessions == []
+
+    virtual_time.run(main())
+
+
 def test_a_session_that_opens_while_the_last_one_closes_is_answered() -> None:
     async def main() -> None:
         engine = engine_of(planted())

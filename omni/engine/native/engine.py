@@ -128,6 +128,8 @@ class NativeEngine:
         system = system_part(self.bundle, spec, self.slots.capacity)  # refused before somebody has to go for it
         if idle is not None:
             slot = await self._release(idle)
+            if self._ended:
+                raise Closed("the engine is closed")
         if slot is None:
             raise full
         given: list[Lane] = []
