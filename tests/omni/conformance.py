@@ -455,7 +455,10 @@ async def closing_the_engine_ends_every_session(subject: Subject) -> None:
     assert not engine.ready
     for session in sessions:
         own = [e async for e in session.events() if getattr(e, "origin", None)]
-        assert [is_end(e) for e in own][-1:] in ([], [True])
+        if session is sessions[0]:
+            check_response(own, origin(1))
+        else:
+            assert own == []
         with pytest.raises(Closed):
             await session.push(TextIn("Hello?"))
     with pytest.raises(Closed):
@@ -504,7 +507,10 @@ async def what_nobody_reads_waits_in_bounds_and_is_not_lost(subject: Subject) ->
     async with subject.session(long=True) as session:
         await ask(session, origin(1), 16.0)
         await asyncio.sleep(min(subject.quiet, 0.5) if not subject.virtual else 3600)
-        events = await until_end(session, origin(1))
+        events = await until_quiet(session, 0)
+        assert len(events) <= 2 * CAPACITY, f"{len(events)} events wait for a reader"
+        if not is_end(events[-1]):
+            events += await until_end(session, origin(1))
         check_response(events, origin(1))
         assert len(events) > 2 * CAPACITY, f"{len(events)} events are too few to show anything: the answer must be long"
 

@@ -113,6 +113,22 @@ def anything_goes(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("omni.engine.answering.accept", lambda unit, sees: None)
 
 
+def unbounded_events(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Outlet, "room", True)
+
+
+def closed_without_an_end(patch: pytest.MonkeyPatch) -> None:
+    close = ScriptedEngine.close
+
+    async def silent(self: ScriptedEngine) -> None:
+        for session in self._open:
+            session.outlet._origin, session.outlet._ended = None, True
+            session.outlet._queue.clear()
+        await close(self)
+
+    patch.setattr(ScriptedEngine, "close", silent)
+
+
 def unread_and_forgotten(patch: pytest.MonkeyPatch) -> None:
     begin = Outlet.begin
 
@@ -140,7 +156,7 @@ def taken_back_by_what_is_refused(patch: pytest.MonkeyPatch) -> None:
 MISTAKES: list[Patch] = [
     two_ends, late_events, wrong_origin, early_words, unbounded_audio, lost_when_nobody_reads,
     a_place_that_is_never_free_again, a_task_that_stays, waiting_instead_of_full, anything_goes,
-    unread_and_forgotten, taken_back_by_what_is_refused,
+    unbounded_events, closed_without_an_end, unread_and_forgotten, taken_back_by_what_is_refused,
 ]  # fmt: skip
 
 
