@@ -4,13 +4,14 @@ python scripts/questions.py            needs the [train] extra; the same seed ma
 """
 
 import json
+import re
 from random import Random
 
 import numpy as np
 import soundfile
 
 from omni.train import skills
-from omni.train.skills import draw_dialogue
+from omni.train.skills import draw_dialogue, sentence
 from omni.train.speakers import RATE, espeak_speaker, recorded_speaker, say
 from omni_server.client.recording import where_speech_is
 from omni_server.compare.questions import BUNDLED, LISTED
@@ -40,7 +41,8 @@ def main() -> None:
             soundfile.write(BUNDLED / name, wave, RATE, subtype="PCM_16")
             # The voice fades below the threshold before its last sample: the earlier end flatters nobody's latency.
             begin, end = where_speech_is(wave, RATE) or (0.0, 0.0)
-            about = {"file": name, "ask": turn.question, "right": [turn.answer], "speech": [begin, end]}
+            right = sentence(re.split(" is | comes | of ", turn.answer)[-1])  # without what it repeats
+            about = {"file": name, "ask": turn.question, "right": [right], "speech": [begin, end]}
             lines.append(json.dumps({**about, "voice": speaker.name}, ensure_ascii=False))
             asked.add(turn.question)
     (BUNDLED / LISTED).write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -90,6 +91,23 @@ def test_a_fast_wrong_answer_is_counted_as_wrong() -> None:
     found = rows(compared(contestant("native", answering(0.1)), rounds=1, interruptions=0, users=()))
     right = row(found, "native answers right")
     assert (right.value, right.n) == (0.5, 2)  # "Four." is no capital
+
+
+@pytest.mark.parametrize(
+    ("said", "right"),
+    [
+        ("Six.", True),
+        ("One times six is six.", True),
+        ("That is six, since one times six is what it was.", True),
+        ("One times six is seven.", False),
+        ("Five or six.", True),
+        ("", False),
+    ],
+)
+def test_what_an_answer_repeats_of_the_question_is_not_what_it_says(said: str, right: bool) -> None:
+    asked = Question(question(lead=0.2, speech=0.6), "What is one times six?", ("Six.",))
+    assert asked.judged(said) is right
+    assert replace(asked, right=()).judged(said) is None
 
 
 def test_an_interrupted_answer_stops_within_the_network_and_the_detector(measured: Measured) -> None:

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from omni_server.client.recording import Recording
 LISTED = "questions.jsonl"
 BUNDLED = Path(__file__).parent / "questions"
 SOUNDS = (".wav", ".flac", ".ogg", ".mp3")
+PHRASE = 3  # words of a question that an answer repeats before it says something of its own
 TAIL = 0.1  # s behind the last speech that are kept: the rest of a recording's silence leaves as the microphone's own
 
 
@@ -36,10 +38,10 @@ class Question:
         return self.ask or self.recording.name
 
     def judged(self, text: str) -> bool | None:
-        """Whether an answer is right; None where nobody knows."""
+        """Whether an answer is right, apart from what it repeats of the question; None where nobody knows."""
         if not self.right:
             return None
-        said = f" {plain(text)} "
+        said = f" {' '.join(beyond(plain(self.ask).split(), plain(text).split()))} "
         return any(f" {plain(one)} " in said for one in self.right)
 
 
@@ -50,6 +52,18 @@ def plain(text: str) -> str:
     "it's twelve sir"
     """
     return " ".join(re.findall(r"[\w']+", text.lower()))
+
+
+def beyond(asked: Sequence[str], said: Sequence[str]) -> list[str]:
+    """What is said without the longest piece of the question in it, where that is a phrase of some words.
+
+    >>> beyond("what is one times six".split(), "one times six is seven".split())
+    ['is', 'seven']
+    """
+    same = SequenceMatcher(None, asked, said, autojunk=False).find_longest_match()
+    if same.size < PHRASE:
+        return list(said)
+    return [*said[: same.b], *said[same.b + same.size :]]
 
 
 def read(paths: Sequence[str | Path]) -> list[Question]:
