@@ -340,7 +340,7 @@ VALUES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
 def test_values_in_a_message_are_written_as_transformers_writes_them(value: Any):
     chat_template_utils = pytest.importorskip("transformers.utils.chat_template_utils")
     one = vocabulary("cl100k")
