@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -181,6 +182,15 @@ async def test_whoever_leaves_while_the_client_comes_back_is_not_connected_again
     assert found.broken
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C works: a shell starts what is in the background deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_while_the_server_is_silent_hangs_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
