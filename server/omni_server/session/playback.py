@@ -69,7 +69,7 @@ class Playback:
 
     def audible(self, now: float) -> bool:
         """Whether it is heard now, or will be."""
-        return self.began and self._stopped is None and self.heard(now) < self.sent
+        return self.began and not self.stopped and self.heard(now) < self.sent
 
     def _length(self, part: SpeechPart) -> float:
         """Seconds it takes to say, whether they were sent or not; about so many, where its sound is not all made."""
