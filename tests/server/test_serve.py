@@ -146,10 +146,30 @@ def test_what_cannot_be_written_costs_its_own_line_and_nobody_elses(
     assert kept == {"one": ["half a pair: ?"], "other": ["fine"]}
 
 
+def test_what_is_lost_is_counted_in_the_last_line_and_the_rest_is_for_the_owner_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, written = threading.Event(), Recording.write
+    monkeypatch.setattr(Recording, "write", lambda recording, line: (answers.wait(), written(recording, line)))
+    recorder = Recorder(tmp_path, waiting=1000)
+    recording = recorder.begin("one", dialect="d", model="m", clock=SystemClock())
+    for _ in range(5):
+        recording.client("x" * 400)
+    recording.close()
+    answers.set()
+    asyncio.run(recorder.close())
+    (file,) = tmp_path.iterdir()
+    last = json.loads(file.read_text().splitlines()[-1])
+    assert last["end"] is True
+    assert last["lost"] + len(list(replay(file))) == 5
+    assert last["lost"] >= 2
+    assert file.stat().st_mode & 0o077 == 0
+
+
 async def test_a_disk_that_hangs_does_not_hold_the_server_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = threading.Event()
     monkeypatch.setattr(Recording, "write", lambda _recording, _line: answers.wait())
-    recorder = Recorder(tmp_path, waiting=2, patience_s=0.05)
+    recorder = Recorder(tmp_path, waiting=200, patience_s=0.05)
     recording = recorder.begin("one", dialect="d", model="m", clock=SystemClock())
     for _ in range(5):
         recording.client("more than may wait")

@@ -10,23 +10,51 @@ import asyncio
 import base64
 import json
 import logging
-import queue
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, TextIO
 
 from omni.engine.clock import Clock
 from omni_server.transport.connection import Message
 
-WAITING = 20_000  # lines that may wait for the disk
+WAITING = 64 << 20  # characters of lines that may wait for the disk
 PATIENCE_S = 10.0  # with a disk that does not answer, at the end
-PRIVATE = 0o700  # what people said is for the owner alone
+PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600  # what people said is for the owner alone
 log = logging.getLogger(__name__)
+
+
+class Lines:
+    """What waits for the disk: lines up to so many characters; the end of a recording (None) always has its place."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._queue: SimpleQueue[tuple[Recording, str | None] | None] = SimpleQueue()
+        self._came = 0  # characters; the event loop counts
+        self._went = 0  # characters; the thread counts
+
+    def put(self, recording: "Recording", line: str | None) -> bool:
+        """Whether there was room."""
+        size = len(line or "")
+        if size and self._came - self._went + size > self._most:
+            return False
+        self._came += size
+        self._queue.put((recording, line))
+        return True
+
+    def end(self) -> None:
+        """Nothing more comes."""
+        self._queue.put(None)
+
+    def __iter__(self) -> Iterator[tuple["Recording", str | None]]:
+        """In the thread: each as it comes, until the end."""
+        while (found := self._queue.get()) is not None:
+            self._went += len(found[1] or "")
+            yield found
 
 
 @dataclass
@@ -36,8 +64,9 @@ class Recording:
     path: Path
     _begin: float
     _now: Callable[[], float]
-    _lines: "queue.Queue[tuple[Recording, str | None]]"
+    _lines: Lines
     lost: int = 0
+    _ended: float = 0.0
     _file: TextIO | None = field(default=None, repr=False)
 
     def client(self, message: Message) -> None:
@@ -50,8 +79,8 @@ class Recording:
 
     def close(self) -> None:
         """Nothing more comes."""
-        self._put(json.dumps({"t": self._at(), "end": True, "lost": self.lost}))
-        self._put(None)
+        self._ended = self._at()
+        self._lines.put(self, None)
 
     def _add(self, side: str, message: Message) -> None:
         content = {"text": message} if isinstance(message, str) else {"bytes": base64.b64encode(message).decode()}
@@ -60,22 +89,20 @@ class Recording:
     def _at(self) -> float:
         return round(self._now() - self._begin, 6)
 
-    def _put(self, line: str | None) -> None:
-        try:
-            self._lines.put_nowait((self, line))
-        except queue.Full:
+    def _put(self, line: str) -> None:
+        if not self._lines.put(self, line):
             self.lost += 1
 
     def write(self, line: str | None) -> None:
         """In the thread: a line, or the end."""
-        if line is None:
-            if self._file is not None:
-                self._file.close()
-                self._file = None
-            return
         if self._file is None:
+            self.path.touch(PRIVATE_FILE)
             self._file = self.path.open("a", encoding="utf-8", errors="replace", buffering=1)
-        self._file.write(line + "\n")
+        if line is not None:
+            self._file.write(line + "\n")
+            return
+        with self._file:
+            self._file.write(json.dumps({"t": self._ended, "end": True, "lost": self.lost}) + "\n")
 
 
 class Recorder:
@@ -84,7 +111,7 @@ class Recorder:
     def __init__(self, folder: Path, waiting: int = WAITING, patience_s: float = PATIENCE_S) -> None:
         self._folder = folder
         self._patience_s = patience_s
-        self._lines: queue.Queue[tuple[Recording, str | None] | None] = queue.Queue(waiting)
+        self._lines = Lines(waiting)
         self._thread = threading.Thread(target=self._write, name="recorder", daemon=True)
         self._thread.start()
 
@@ -92,14 +119,14 @@ class Recorder:
     def into(cls, folder: str) -> "Recorder":
         """Keep sessions in this folder; it is made when it is not there."""
         path = Path(folder)
-        path.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+        path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         return cls(path)
 
     def begin(self, session: str, *, dialect: str, model: str, clock: Clock) -> Recording:
         """A session begins."""
         stamp = time.strftime("%Y%m%d-%H%M%S")
         path = self._folder / f"{stamp}-{re.sub(r'[^A-Za-z0-9_-]', '', session)}.jsonl"
-        recording = Recording(path, clock.now(), clock.now, self._lines)  # type: ignore[arg-type]  # None ends the thread
+        recording = Recording(path, clock.now(), clock.now, self._lines)
         about = {"session": session, "dialect": dialect, "model": model, "began": round(time.time(), 3), "version": 1}
         recording._put(json.dumps(about))
         return recording
@@ -109,16 +136,13 @@ class Recorder:
         await asyncio.to_thread(self._finish)
 
     def _finish(self) -> None:
-        until = time.monotonic() + self._patience_s
-        with suppress(queue.Full):
-            self._lines.put(None, timeout=self._patience_s)
-        self._thread.join(max(0.0, until - time.monotonic()))
+        self._lines.end()
+        self._thread.join(self._patience_s)
         if self._thread.is_alive():
             log.error("the disk takes no more: what waited is not recorded", extra={"file": str(self._folder)})
 
     def _write(self) -> None:
-        while (found := self._lines.get()) is not None:
-            recording, line = found
+        for recording, line in self._lines:
             try:
                 recording.write(line)
             except Exception as error:  # whatever it is, the other sessions are recorded
