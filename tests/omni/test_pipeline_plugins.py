@@ -2,15 +2,14 @@
 
 import asyncio
 import json
-import threading
 import time
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from jinja2 import TemplateError
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
@@ -30,7 +29,7 @@ from omni.engine.pipeline.causal import CausalModel, StreamedText
 from omni.engine.pipeline.espeak import Espeak
 from omni.engine.pipeline.pipeline import pipeline
 from omni.engine.pipeline.stages import Call, Message, Samples, Stopped
-from omni.engine.pipeline.thread import ModelThread
+from omni.engine.pipeline.template import templated
 from omni.engine.pipeline.tool_text import ToolText
 from omni.engine.pipeline.vits import Vits
 from omni.engine.pipeline.whisper import Whisper, windows
@@ -209,6 +208,53 @@ def test_a_model_without_a_chat_template_is_refused(llama: Path, tmp_path: Path)
         CausalModel(str(tmp_path))
 
 
+REFUSES = "{{ raise_exception('System role not supported') }}"
+ALTERNATES = (  # as Gemma's and Mistral's: what the system says, then the user and the assistant in turn
+    "{% if messages[0].role == 'system' %}SYSTEM{% set messages = messages[1:] %}{% endif %}"
+    "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('alternate!') }}"
+    "{% endif %}<{{ m.role }}>{{ m.content }}{% endfor %}<model>"
+)
+GEMMA = ALTERNATES.replace("SYSTEM", REFUSES)
+MISTRAL = ALTERNATES.replace("SYSTEM", "[{{ messages[0].content }}]")
+BRIEF, HELLO, YES = Message("system", "Be brief."), Message("user", "Hello"), Message("assistant", "Yes?")
+
+
+@pytest.mark.parametrize(
+    ("template", "messages", "expected"),
+    [
+        (GEMMA, [BRIEF, HELLO], "<user>Be brief. Hello<model>"),
+        (GEMMA, [BRIEF, YES, HELLO], "<user>Be brief.<assistant>Yes?<user>Hello<model>"),
+        (GEMMA, [YES, HELLO], "<user><assistant>Yes?<user>Hello<model>"),
+        (GEMMA, [], "<user><model>"),
+        (MISTRAL, [BRIEF, HELLO], "[Be brief.]<user>Hello<model>"),
+        (
+            MISTRAL,
+            [BRIEF, HELLO, YES, BRIEF, HELLO],
+            "[Be brief.]<user>Hello<assistant>Yes?<user>Be brief. Hello<model>",
+        ),
+        (MISTRAL, [BRIEF, YES, HELLO], "<user>Be brief.<assistant>Yes?<user>Hello<model>"),
+        ("{{ raise_exception('not today') }}", [HELLO], None),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_strict_template_is_told_the_conversation_as_it_takes_it(
+    llama: Path, template: str, messages: list[Message], expected: str | None
+) -> None:
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(llama)
+    tokenizer.chat_template = template
+    if expected is None:
+        with pytest.raises(TemplateError, match="not today"):
+            templated(tokenizer, messages, ())
+    else:
+        assert tokenizer.decode(templated(tokenizer, messages, ())) == expected
+
+
+def test_a_model_that_can_be_told_not_to_think_aloud_is_told_so(llama: Path) -> None:
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(llama)
+    tokenizer.chat_template = "<model>{% if enable_thinking is false %}<think></think>{% endif %}"
+    assert tokenizer.decode(templated(tokenizer, [HELLO], ())) == "<model><think></think>"
+
+
 @pytest.mark.parametrize("size", [1, 3, 1000])
 def test_calls_are_taken_out_of_streamed_text(size: int) -> None:
     call = '<tool_call>\n{"name": "light", "arguments": {"on": true}}\n</tool_call>'
@@ -328,88 +374,6 @@ def test_espeak_speaks_and_the_loop_goes_on_meanwhile() -> None:
         with pytest.raises(ValueError, match="no voice"):
             async with aclosing(Espeak("xx-none").speak("Hello")) as sound:
                 await anext(sound)
-
-    run(main())
-
-
-# A thread
-
-
-def test_a_stream_from_a_thread_is_bounded_stops_when_nobody_wants_it_and_passes_errors_on() -> None:
-    async def main() -> None:
-        thread, made = ModelThread("test"), []
-
-        def numbers(stop: threading.Event) -> Any:
-            for number in range(100_000):
-                made.append(number)
-                yield number
-
-        async with aclosing(thread.stream(numbers)) as stream:
-            assert await anext(stream) == 0
-            await asyncio.sleep(0.05)
-        assert len(made) < 100
-        async with aclosing(thread.stream(lambda stop: iter(range(500)))) as stream:
-            assert [n async for n in stream] == list(range(500))
-
-        def broken(stop: threading.Event) -> Any:
-            yield 1
-            raise KeyError("lost")
-
-        async with aclosing(thread.stream(broken)) as stream:
-            assert await anext(stream) == 1
-            with pytest.raises(KeyError, match="lost"):
-                await anext(stream)
-        await thread.close()
-
-    run(main())
-
-
-def test_a_stream_that_nobody_reads_stops_no_other_one_and_loses_nothing() -> None:
-    async def main() -> None:
-        thread, closed_in = ModelThread("test"), []
-
-        def numbers(stop: threading.Event) -> Any:
-            try:
-                yield from range(1000)
-            finally:
-                closed_in.append(threading.current_thread().name)
-
-        async with aclosing(thread.stream(numbers)) as unread, aclosing(thread.stream(numbers)) as left:
-            assert [await anext(unread), await anext(left)] == [0, 0]
-            await asyncio.sleep(0.05)  # both have as much as may wait
-            async with asyncio.timeout(5):
-                assert await thread.call(lambda: "free") == "free"
-                async with aclosing(thread.stream(numbers)) as read:
-                    assert [n async for n in read] == list(range(1000))
-                assert [n async for n in unread] == list(range(1, 1000))
-        assert await thread.call(lambda: len(closed_in)) == 3, "what is left in the middle is closed too"
-        assert {name.rpartition("_")[0] for name in closed_in} == {"test"}, "and in the thread"
-        await thread.close()
-
-    run(main())
-
-
-def test_a_stream_that_waits_for_the_thread_is_closed_without_going_on() -> None:
-    async def main() -> None:
-        thread, made, go = ModelThread("test"), [], threading.Event()
-
-        def numbers(stop: threading.Event) -> Any:
-            for number in range(1000):
-                made.append(number)
-                yield number
-
-        async with aclosing(thread.stream(numbers)) as stream:
-            await anext(stream)
-            await asyncio.sleep(0.05)
-            before = len(made)
-            blocking = asyncio.create_task(thread.call(lambda: go.wait(5)))
-            await asyncio.sleep(0)
-            for _ in range(before // 2 + 5):  # now it wants the thread again, and has to wait
-                await anext(stream)
-        go.set()
-        assert await blocking
-        await thread.close()
-        assert len(made) == before
 
     run(main())
 

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from omni.engine.answering import StageFailed
-from omni.engine.pipeline.chat import as_chat, as_function
 from omni.engine.pipeline.stages import Call, Message, Stopped
+from omni.engine.pipeline.template import templated
 from omni.engine.pipeline.thread import ModelThread
 from omni.engine.pipeline.tool_text import ToolText
 from omni.engine.protocol import Tool
@@ -65,14 +65,9 @@ class CausalModel:
         """Ids of the conversation, without its oldest turns where it is too long; the system's words always stay."""
         kept = list(messages)
         while True:
-            ids = self._tokenizer.apply_chat_template(
-                [as_chat(message, parsed=True) for message in kept],
-                tools=[as_function(tool) for tool in tools] or None,
-                add_generation_prompt=True,
-                return_dict=False,
-            )
+            ids = templated(self._tokenizer, kept, tools)
             if len(ids) + longest <= self._context:
-                return list(ids)
+                return ids
             first = 1 if kept and kept[0].role == "system" else 0
             turns = [i for i in range(first + 1, len(kept)) if kept[i].role == "user"]
             if not turns:
