@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import time
 from contextlib import aclosing
 from pathlib import Path
@@ -11,8 +12,10 @@ import pytest
 import torch
 from jinja2 import TemplateError
 from transformers import (
+    Gemma3Config,
     LlamaConfig,
     LlamaForCausalLM,
+    MambaConfig,
     PreTrainedTokenizerFast,
     VitsConfig,
     VitsModel,
@@ -25,7 +28,7 @@ from transformers import (
 )  # fmt: skip
 
 from omni.engine.answering import StageFailed
-from omni.engine.pipeline.causal import CausalModel, StreamedText
+from omni.engine.pipeline.causal import UNBOUNDED, CausalModel, StreamedText, context_of
 from omni.engine.pipeline.espeak import Espeak
 from omni.engine.pipeline.pipeline import pipeline
 from omni.engine.pipeline.stages import Call, Message, Samples, Stopped
@@ -281,6 +284,24 @@ def test_arguments_that_are_written_as_text_are_read_once() -> None:
     call = ToolText().push('<tool_call>{"name": "light", "arguments": "{\\"on\\": true}"}</tool_call>')[0]
     assert isinstance(call, Call)
     assert call.arguments == '{"on":true}'
+
+
+def test_the_context_of_a_model_that_sees_is_that_of_its_text_part() -> None:
+    assert context_of(Gemma3Config(text_config={"max_position_embeddings": 4096})) == 4096
+    assert context_of(MambaConfig()) == UNBOUNDED
+
+
+# Numbers
+
+
+def test_models_in_half_precision_run_in_float32_on_a_cpu(
+    llama: Path, whisper: Path, vits: Path, tmp_path: Path
+) -> None:
+    for kind, folder in ((CausalModel, llama), (Whisper, whisper), (Vits, vits)):
+        half = shutil.copytree(folder, tmp_path / folder.name)
+        kind(str(folder))._model.half().save_pretrained(half)
+        assert kind(str(half))._model.dtype == torch.float32
+    assert CausalModel(str(tmp_path / llama.name), dtype="auto")._model.dtype == torch.float16
 
 
 # Whisper

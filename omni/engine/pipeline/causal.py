@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from omni.engine.answering import StageFailed
+from omni.engine.pipeline.precision import usual_dtype
 from omni.engine.pipeline.stages import Call, Message, Stopped
 from omni.engine.pipeline.template import templated
 from omni.engine.pipeline.thread import ModelThread
@@ -20,21 +21,24 @@ from omni.model.sampling import Sampler
 from omni.sampling import Sampling
 from omni_tokenizers.optional import need
 
+UNBOUNDED = 1 << 30  # tokens, of a model that names no limit
+
 
 class CausalModel:
     """One model for all sessions, in a thread of its own: one answer at a time."""
 
     sees = False
 
-    def __init__(self, source: str, *, device: str = "cpu", dtype: str = "auto") -> None:
+    def __init__(self, source: str, *, device: str = "cpu", dtype: str | None = None) -> None:
         transformers = need("transformers", extra="model", use="a causal language model")
         self._tokenizer = transformers.AutoTokenizer.from_pretrained(source)
         if not self._tokenizer.chat_template:
             raise ValueError(f"{source} has no chat template: it continues text and does not answer")
-        self._model = transformers.AutoModelForCausalLM.from_pretrained(source, dtype=dtype).eval().to(device)
+        self._model = transformers.AutoModelForCausalLM.from_pretrained(source, dtype=dtype or usual_dtype(device))
+        self._model.eval().to(device)
         ends = self._model.generation_config.eos_token_id
         self._ends = {self._tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
-        self._context = int(getattr(self._model.config, "max_position_embeddings", 0)) or 1 << 30
+        self._context = context_of(self._model.config)
         self._thread = ModelThread("causal")
 
     async def answer(
@@ -111,6 +115,11 @@ class CausalModel:
     async def close(self) -> None:
         """Free the model."""
         await self._thread.close()
+
+
+def context_of(config: Any) -> int:
+    """Tokens that a model reads; one that also sees or hears says so of its text part."""
+    return getattr(config.get_text_config(), "max_position_embeddings", None) or UNBOUNDED
 
 
 class StreamedText:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from omni.engine.pipeline.precision import usual_dtype
 from omni.engine.pipeline.stages import Samples
 from omni.engine.pipeline.thread import ModelThread
 from omni.engine.protocol import SAMPLE_RATE
@@ -34,7 +35,8 @@ class Whisper:
     ) -> None:  # fmt: skip
         transformers = need("transformers", extra="model", use="a Whisper model")
         self._processor = transformers.AutoProcessor.from_pretrained(source)
-        self._model = transformers.AutoModelForSpeechSeq2Seq.from_pretrained(source).eval().to(device)
+        self._model = transformers.AutoModelForSpeechSeq2Seq.from_pretrained(source, dtype=usual_dtype(device))
+        self._model.eval().to(device)
         self._options: dict[str, Any] = {"max_new_tokens": int(longest)}
         if language is not None:
             self._options |= {"language": language, "task": "transcribe"}
