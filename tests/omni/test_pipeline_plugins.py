@@ -6,6 +6,7 @@ import shutil
 import time
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -342,6 +343,43 @@ def test_whisper_shows_partial_transcripts_when_asked_to_and_never_blocks_the_lo
         assert ran_on, "a push waited for the model"
         hearing.drop()
         await model.close()
+
+    run(main())
+
+
+ENGLISH = {"is_multilingual": False, "no_timestamps_token_id": 260}
+MANY = ENGLISH | {"is_multilingual": True, "lang_to_id": {"<|en|>": 2, "<|de|>": 5}, "task_to_id": {"transcribe": 3}}
+
+
+@pytest.mark.parametrize(
+    ("about", "language", "options"),
+    [
+        (ENGLISH, "en", {}),
+        (ENGLISH, "English", {}),
+        (ENGLISH, "de", None),
+        (MANY, "de", {"language": "de", "task": "transcribe"}),
+        (MANY, "xx", None),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_language_is_told_to_models_of_several_and_one_that_is_not_known_is_refused_at_once(
+    whisper: Path, tmp_path: Path, about: dict[str, Any], language: str, options: dict[str, str] | None
+) -> None:
+    folder = shutil.copytree(whisper, tmp_path / "whisper")
+    generation = folder / "generation_config.json"
+    published = json.loads(generation.read_text())
+    del published["_from_model_config"]
+    generation.write_text(json.dumps(published | about))
+
+    async def main() -> None:
+        if options is None:
+            with pytest.raises(ValueError, match=rf"language is {language!r}; this model knows en"):
+                Whisper(str(folder), language=language)
+        else:
+            model = Whisper(str(folder), language=language, longest=8)
+            assert model._options == {"max_new_tokens": 8, **options}
+            assert isinstance(await model.transcribe(np.full(16_000, 0.01, np.float32)), str)
+            await model.close()
 
     run(main())
 

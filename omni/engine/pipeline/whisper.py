@@ -38,7 +38,8 @@ class Whisper:
         self._model = transformers.AutoModelForSpeechSeq2Seq.from_pretrained(source, dtype=usual_dtype(device))
         self._model.eval().to(device)
         self._options: dict[str, Any] = {"max_new_tokens": int(longest)}
-        if language is not None:
+        codes = transformers.models.whisper.tokenization_whisper.TO_LANGUAGE_CODE
+        if language is not None and hears(self._model.generation_config, codes.get(language.lower(), language)):
             self._options |= {"language": language, "task": "transcribe"}
         self._stop_list = transformers.StoppingCriteriaList
         self.partials = None if partials is None else float(partials)
@@ -105,6 +106,14 @@ class WhisperHearing:
         partial, self._partial = self._partial, None
         if partial is not None:
             partial.cancel()
+
+
+def hears(config: Any, language: str) -> bool:
+    """Whether a model can be told that this is the language; one of English alone cannot, and needs not."""
+    known = [name[2:-2] for name in getattr(config, "lang_to_id", None) or ("<|en|>",)]
+    if language.lower() not in known:
+        raise ValueError(f"language is {language!r}; this model knows {', '.join(known)}")
+    return bool(getattr(config, "is_multilingual", True))
 
 
 def windows(samples: Samples) -> list[Samples]:
