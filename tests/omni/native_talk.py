@@ -18,3 +18,12 @@ async def turn(session: NativeSession, number: int, *units: object) -> list[Even
         await session.push(unit)  # type: ignore[arg-type]
     await session.push(EndOfTurn(origin(number)))
     return await until_end(session, origin(number))
+
+
+def tape_ids(session: NativeSession) -> list[int]:
+    """The ids nearest to what is on the tape."""
+    table = session.engine.bundle.model.embed.weight
+    return [
+        int((table - v).abs().sum(1).nan_to_num(1e9).argmin())
+        for v in session.lane.tape.vectors[: session.lane.tape.length]
+    ]
