@@ -140,3 +140,15 @@ async def talk(
         await session.close()
         await reading
         await engine.close()
+
+
+def told(t: Talk) -> list[str]:
+    """Texts that the engine's present session was given."""
+    return [unit.text for unit in t.noted.text]
+
+
+async def answered(t: Talk) -> None:
+    """Ask for an answer, and wait for its end."""
+    count = len(t.of("response.done"))
+    await t.send("response.create")
+    await t.until("response.done", count + 1)
