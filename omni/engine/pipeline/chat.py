@@ -7,6 +7,7 @@ import base64
 import io
 import json
 import os
+import ssl
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ class ChatEndpoint:
             raise ValueError(f"{url!r} is no address of a chat endpoint: it begins with http:// or https://")
         self.sees = sees in (True, "yes", "true", "1")
         self._url = url.rstrip("/") + "/chat/completions"
+        self._tls = ssl.create_default_context() if url.startswith("https://") else None
         self._model = model
         self._key_env = key_env
         self._patience = float(patience)
@@ -64,7 +66,7 @@ class ChatEndpoint:
         calls: list[Begun] = []
         data = None
         ended = cut = False
-        async with aclosing(post_events(self._url, body, headers, self._patience)) as events:
+        async with aclosing(post_events(self._url, body, headers, self._patience, self._tls)) as events:
             async for data in events:
                 if data.strip() == "[DONE]":
                     ended = True
