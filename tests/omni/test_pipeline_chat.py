@@ -186,6 +186,8 @@ LIGHT, TIME = Call("light", '{"on":true}', "a"), Call("time", "{}", "b")
         ([calls(begun(None, "a", "light", '{"on":true}'), begun(1, "b", "time"))], [LIGHT, TIME]),
         ([calls(begun(None, "a", "light"), begun(None, None, None, '{"on":true}'))], [LIGHT]),
         ([calls(begun(0, "a", "light", '{"on":'), begun(0, "x", None, "true}"))], [LIGHT]),  # an id for each piece
+        ([calls(begun(0, "a", "light", '{"on":'), begun(0, "a", "light", "true}"))], [LIGHT]),  # all of it again
+        ([calls({"index": 0, "id": "a", "function": {"name": "light", "arguments": {"on": True}}})], [LIGHT]),
         (
             [calls({"function": {"name": "time"}}, {"function": {"name": "time"}})],
             [Call("time", "{}", "call_0"), Call("time", "{}", "call_1")],

@@ -132,10 +132,11 @@ def take_piece(calls: list[Begun], piece: dict[str, Any]) -> None:
     if not found:
         found = [Begun(index)]
         calls += found
-    call = found[-1]
+    call, arguments = found[-1], function.get("arguments") or ""
     call.id = call.id or name
-    call.name += function.get("name") or ""
-    call.arguments += function.get("arguments") or ""
+    if function.get("name") != call.name:  # some say it again with each piece
+        call.name += function.get("name") or ""
+    call.arguments += arguments if isinstance(arguments, str) else json.dumps(arguments)
 
 
 def as_function(tool: Tool) -> dict[str, Any]:
