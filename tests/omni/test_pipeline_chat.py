@@ -232,6 +232,33 @@ def test_an_answer_is_over_with_a_finish_reason_and_what_is_null_is_not_there() 
     run(main())
 
 
+def test_of_an_answer_in_parts_the_text_is_said_and_no_thought() -> None:
+    async def main() -> None:
+        thought = [{"type": "thinking", "thinking": [{"type": "text", "text": "2 + 2"}]}]
+        parts = [{"type": "text", "text": "It is "}, {"type": "text", "text": "4."}]
+        events = [{"choices": [{"delta": {"content": content}}]} for content in (thought, parts)]
+        async with endpoint(chunked(*events, "[DONE]")) as there:
+            assert await all_of(ChatEndpoint(there.url, model="m"), Message("user", "Hi")) == ["It is 4."]
+
+    run(main())
+
+
+@pytest.mark.parametrize("written", ["{}", "{}/", "{}/chat/completions"])
+def test_an_address_is_taken_as_people_write_it(written: str) -> None:
+    async def main() -> None:
+        async with endpoint(chunked(says("Hi"), "[DONE]")) as there:
+            await all_of(ChatEndpoint(written.format(there.url), model="m"), Message("user", "Hi"))
+            assert there.heads[0].startswith("POST /v1/chat/completions HTTP/1.1")
+
+    run(main())
+
+
+@pytest.mark.parametrize("url", ["localhost:8000/v1", "http:///v1", "http://localhost:80000/v1", "http://[::1/v1"])
+def test_what_is_no_address_is_refused_at_the_start(url: str) -> None:
+    with pytest.raises(ValueError, match="is no address of a chat endpoint: write it as http://localhost:8000/v1"):
+        ChatEndpoint(url, model="m")
+
+
 def data(*events: dict[str, Any]) -> bytes:
     return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
 
@@ -275,6 +302,7 @@ def test_an_answer_with_a_finish_reason_is_over_though_the_connection_stays_open
         (raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"), "does not speak HTTP"),
         (raw(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\ndata: {}\n\n"), "hung up"),
         (chunked({"error": {"message": "no such model"}}), "no such model"),
+        (chunked({"object": "error", "message": "too long", "code": 400}), "too long"),
         (chunked("{not json"), "Expecting"),
         (chunked([1, 2]), r"no object: \[1, 2\]"),
         (chunked(), "sent no event"),

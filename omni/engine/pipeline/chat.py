@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from PIL import Image
 
@@ -37,11 +38,11 @@ class ChatEndpoint:
         sees: str | bool = False,
         patience: float | str = PATIENCE,
     ) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise ValueError(f"{url!r} is no address of a chat endpoint: it begins with http:// or https://")
+        if not is_address(url):
+            raise ValueError(f"{url!r} is no address of a chat endpoint: write it as http://localhost:8000/v1")
         self.sees = sees in (True, "yes", "true", "1")
-        self._url = url.rstrip("/") + "/chat/completions"
-        self._tls = ssl.create_default_context() if url.startswith("https://") else None
+        self._url = url.rstrip("/").removesuffix("/chat/completions") + "/chat/completions"
+        self._tls = ssl.create_default_context() if urlsplit(url).scheme == "https" else None
         self._model = model
         self._key_env = key_env
         self._patience = float(patience)
@@ -74,11 +75,12 @@ class ChatEndpoint:
                 chunk = json.loads(data)
                 if not isinstance(chunk, dict):
                     raise HttpError(f"{self._url} sent an event that is no object: {data[:200]}")
-                if error := chunk.get("error"):
+                # Some put the error into an object, some are one.
+                if error := chunk.get("error") or ("choices" not in chunk and chunk.get("message")):
                     raise RuntimeError(f"the endpoint says: {error}")
                 for choice in (chunk.get("choices") or ())[:1]:
                     delta = choice.get("delta") or {}
-                    if text := delta.get("content"):
+                    if text := words(delta.get("content")):
                         yield text
                     for piece in delta.get("tool_calls") or ():
                         take_piece(calls, piece)
@@ -102,6 +104,30 @@ class ChatEndpoint:
 
     async def close(self) -> None:
         """Nothing is kept open between answers."""
+
+
+def is_address(url: str) -> bool:
+    """Whether somebody can be asked there.
+
+    >>> is_address("http://localhost:8000/v1"), is_address("http://localhost:80000/v1"), is_address("localhost:8000")
+    (True, False, False)
+    """
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of the port, or of brackets that nobody closed
+        return False
+
+
+def words(content: str | list[dict[str, Any]] | None) -> str:
+    """The text of a piece; models that think send it in parts, their thoughts among them.
+
+    >>> words([{"type": "thinking", "thinking": []}, {"type": "text", "text": "Four."}])
+    'Four.'
+    """
+    if isinstance(content, list):
+        return "".join(part["text"] for part in content if part.get("type") == "text")
+    return content or ""
 
 
 @dataclass
