@@ -243,6 +243,27 @@ def test_of_an_answer_in_parts_the_text_is_said_and_no_thought() -> None:
     run(main())
 
 
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("<think>Hm.</think>\n\nFour.", "Four."),
+        ("\n<think>Hm.\n", ""),
+        ("<th", "<th"),
+        (" <b>Four</b>: <think>.</think>", " <b>Four</b>: <think>.</think>"),
+        ("<think></think>Four.", "Four."),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_what_a_model_thinks_before_it_answers_is_not_said(text: str, answer: str, size: int) -> None:
+    async def main() -> None:
+        events = [says(text[at : at + size]) for at in range(0, len(text), size)]
+        async with endpoint(chunked(*events, "[DONE]")) as there:
+            pieces = await all_of(ChatEndpoint(there.url, model="m"), Message("user", "Hi"))
+            assert "".join(map(str, pieces)) == answer
+
+    run(main())
+
+
 @pytest.mark.parametrize("written", ["{}", "{}/", "{}/chat/completions"])
 def test_an_address_is_taken_as_people_write_it(written: str) -> None:
     async def main() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from jinja2 import TemplateError
+from torch.nn.functional import one_hot
 from transformers import (
     Gemma3Config,
     LlamaConfig,
@@ -27,6 +28,7 @@ from transformers import (
     WhisperProcessor,
     WhisperTokenizer,
 )  # fmt: skip
+from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from omni.engine.answering import StageFailed
 from omni.engine.pipeline.causal import UNBOUNDED, CausalModel, StreamedText, context_of
@@ -257,6 +259,20 @@ def test_a_model_that_can_be_told_not_to_think_aloud_is_told_so(llama: Path) -> 
     tokenizer = PreTrainedTokenizerFast.from_pretrained(llama)
     tokenizer.chat_template = "<model>{% if enable_thinking is false %}<think></think>{% endif %}"
     assert tokenizer.decode(templated(tokenizer, [HELLO], ())) == "<model><think></think>"
+
+
+def test_a_model_that_is_asked_with_an_open_thought_says_what_follows_it(llama: Path) -> None:
+    async def main() -> None:
+        model = CausalModel(str(llama))
+        model._tokenizer.chat_template = TEMPLATE + "<think>\n"
+        said = iter(model._tokenizer.encode("Hm.</think>\nFour.<end>"))
+        model._model.forward = lambda **_: CausalLMOutputWithPast(
+            logits=one_hot(torch.tensor([[next(said)]]), 257).float()
+        )
+        assert text_of(await all_of(model, HELLO)) == "Four."
+        await model.close()
+
+    run(main())
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000])

@@ -14,6 +14,7 @@ from omni.engine.answering import StageFailed
 from omni.engine.pipeline.precision import usual_dtype
 from omni.engine.pipeline.stages import Call, Message, Stopped
 from omni.engine.pipeline.template import templated
+from omni.engine.pipeline.thoughts import OPEN, Thoughts
 from omni.engine.pipeline.thread import ModelThread
 from omni.engine.pipeline.tool_text import ToolText
 from omni.engine.protocol import Tool
@@ -93,6 +94,7 @@ class CausalModel:
         ids = self.prompt(messages, tools, longest)
         sampler = Sampler(sampling)
         text = StreamedText(self._tokenizer)
+        thoughts = Thoughts(thinks=self._tokenizer.decode(ids).rstrip().endswith(OPEN))
         past: Any = None
         fed = torch.tensor([ids], device=self._model.device)
         for _ in range(longest):
@@ -104,12 +106,12 @@ class CausalModel:
             chosen = sampler.choose(out.logits[0, -1].float())
             if chosen in self._ends:
                 break
-            if piece := text.push(chosen):
+            if piece := thoughts.push(text.push(chosen)):
                 yield piece
             fed = torch.tensor([[chosen]], device=self._model.device)
         else:
             yield Stopped()
-        if piece := text.finish():
+        if piece := thoughts.push(text.finish()) + thoughts.finish():
             yield piece
 
     async def close(self) -> None:

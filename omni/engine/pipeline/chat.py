@@ -19,6 +19,7 @@ from PIL import Image
 from omni.engine.answering import StageFailed
 from omni.engine.pipeline.http_stream import HttpError, post_events
 from omni.engine.pipeline.stages import Call, Message, Stopped
+from omni.engine.pipeline.thoughts import Thoughts
 from omni.engine.pipeline.tool_text import read_call
 from omni.engine.protocol import Tool
 from omni.sampling import Sampling
@@ -65,6 +66,7 @@ class ChatEndpoint:
         key = os.environ.get(self._key_env)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         calls: list[Begun] = []
+        thoughts = Thoughts()
         data = None
         ended = cut = False
         async with aclosing(post_events(self._url, body, headers, self._patience, self._tls)) as events:
@@ -80,7 +82,7 @@ class ChatEndpoint:
                     raise RuntimeError(f"the endpoint says: {error}")
                 for choice in (chunk.get("choices") or ())[:1]:
                     delta = choice.get("delta") or {}
-                    if text := words(delta.get("content")):
+                    if text := thoughts.push(words(delta.get("content"))):
                         yield text
                     for piece in delta.get("tool_calls") or ():
                         take_piece(calls, piece)
@@ -91,6 +93,8 @@ class ChatEndpoint:
         if not ended:
             how = "sent no event: is it a chat endpoint?" if data is None else "hung up in the middle of its answer"
             raise HttpError(f"{self._url} {how}")
+        if text := thoughts.finish():
+            yield text
         for number, begun in enumerate(calls):
             torn = cut and begun is calls[-1]  # the longest answer was reached in it
             call = read_call(begun.name, begun.arguments or ("" if torn else "{}"), begun.id or f"call_{number}")
