@@ -35,7 +35,6 @@ class Outlet(AsyncIterator[Event]):
     taken: Callable[[int], None] = lambda _count: None  # told how many events left: read, purged or dropped
     # Sound may go straight to whoever reads, when nothing waits before it: a round of the event loop less each time.
     straight: Callable[[AudioOut], bool] | None = field(default=None, init=False)
-    dropped: int = field(default=0, init=False)  # events that came too late
     _origin: Origin | None = field(default=None, init=False)  # open, or only begun
     _begun: bool = field(default=False, init=False)  # only begun: nothing may leave
     _last: Origin | None = field(default=None, init=False)  # open, begun or spent
@@ -120,7 +119,6 @@ class Outlet(AsyncIterator[Event]):
         """
         origin = getattr(event, "origin", None)
         if self._ended or (origin is not None and origin != self._origin):
-            self.dropped += 1
             self.taken(1)
             return True
         end = isinstance(event, Done) or (isinstance(event, Failed) and origin is not None)

@@ -109,11 +109,6 @@ class Cache:
             dtype=like.dtype, device=like.device,
         )  # fmt: skip
 
-    @property
-    def bytes_per_slot(self) -> int:
-        """Memory that one more slot costs."""
-        return 2 * self.keys[:, 0].nbytes
-
     def reset(self, slot: int) -> None:
         """Forget everything a slot holds, for another owner.
 

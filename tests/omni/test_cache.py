@@ -139,9 +139,8 @@ def test_a_cache_made_in_inference_mode_works_outside_of_it() -> None:
 
 def test_a_slot_costs_its_keys_and_values() -> None:
     cache = MODEL.cache(slots=7, capacity=20)
-    assert (
-        cache.bytes_per_slot == 2 * 2 * 2 * 21 * 4 * 4
-    )  # keys and values · layers · kv_heads · places · width · bytes
+    slot = 2 * 2 * 2 * 21 * 4 * 4  # keys and values · layers · kv_heads · places · width · bytes
+    assert cache.both.nbytes == 7 * slot
 
 
 @pytest.mark.parametrize(

@@ -255,10 +255,6 @@ class NativeEngine:
             if self._nap is nap:  # not that of the loop after this one: nobody could wake it any more
                 self._nap = None
 
-    def _lanes(self) -> list[Lane]:
-        """Everybody who may take part in a step: sessions first, then transcripts."""
-        return [s.lane for s in self.open_sessions] + [b.lane for b in self.transcripts.branches]
-
     def _due(self) -> float | None:
         """When the next tick is due; None while nobody has anything to do."""
         for session in list(self.open_sessions):

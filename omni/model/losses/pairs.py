@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 CLIP_LOG_SCALE = log(1 / 0.07)  # where CLIP's training begins
-CLIP_LOG_SCALE_LIMITS = (0.0, log(100))  # clamp the parameter to this after each step
 SIGLIP_LOG_SCALE, SIGLIP_BIAS = log(10), -10.0
 
 
