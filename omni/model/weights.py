@@ -19,6 +19,11 @@ PARTS = ("q", "k", "v", "kv", "gate", "up")  # the order in which parts are join
 Names = Sequence[tuple[str, str]]
 
 
+def both(theirs: str, ours: str) -> list[tuple[str, str]]:
+    """The weight and the bias of a module."""
+    return [(f"{theirs}.{kind}", f"{ours}.{kind}") for kind in ("weight", "bias")]
+
+
 @dataclass
 class Plan:
     """For every tensor of ours, the tensors of theirs that make it."""

@@ -10,7 +10,6 @@ from omni.model.attention import AttentionSpec
 from omni.model.block import BlockSpec
 from omni.model.families.activation import activation
 from omni.model.families.pictures import patches_of, side
-from omni.model.families.vit import both
 from omni.model.load import Config
 from omni.model.mlp import MlpSpec
 from omni.model.norm import Norm
@@ -18,7 +17,7 @@ from omni.model.patch_embed import PatchSpec
 from omni.model.stack import StackSpec
 from omni.model.two_tower import TextSpec, TextTower, TwoTower
 from omni.model.vision import VisionSpec, VisionTransformer
-from omni.model.weights import Names
+from omni.model.weights import Names, both
 from omni_tokenizers import Text
 
 IGNORED = [r"position_ids$"]

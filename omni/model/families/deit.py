@@ -3,12 +3,12 @@
 from torch import nn
 
 from omni.model.families.pictures import labels
-from omni.model.families.vit import IGNORED, both, encoder_names, pooler, spec, tokenizers
+from omni.model.families.vit import IGNORED, encoder_names, pooler, spec, tokenizers
 from omni.model.head import TwoHeads
 from omni.model.load import Config
 from omni.model.pool import FirstTokens
 from omni.model.vision import VisionTransformer
-from omni.model.weights import Names
+from omni.model.weights import Names, both
 
 __all__ = ["IGNORED", "build", "names", "tokenizers"]
 

@@ -9,7 +9,7 @@ from omni.model.attention import AttentionSpec
 from omni.model.block import BlockSpec
 from omni.model.families.activation import activation
 from omni.model.families.pictures import labels, patches_of, side
-from omni.model.families.vit import both, encoder_names
+from omni.model.families.vit import encoder_names
 from omni.model.load import Config
 from omni.model.mlp import MlpSpec
 from omni.model.norm import Norm
@@ -17,7 +17,7 @@ from omni.model.patch_embed import PatchSpec
 from omni.model.pool import ClassAndMean
 from omni.model.stack import StackSpec
 from omni.model.vision import VisionSpec, VisionTransformer
-from omni.model.weights import Names
+from omni.model.weights import Names, both
 
 IGNORED = [r"mask_token$"]
 

@@ -7,14 +7,14 @@ from torch import nn
 from omni.model.attention import AttentionSpec
 from omni.model.block import BlockSpec
 from omni.model.families.activation import activation
-from omni.model.families.vit import both, encoder_names, layer_names, spec, tokenizers
+from omni.model.families.vit import encoder_names, layer_names, spec, tokenizers
 from omni.model.load import Config
 from omni.model.masked_autoencoder import MaeSpec, MaskedAutoencoder
 from omni.model.mlp import MlpSpec
 from omni.model.norm import Norm
 from omni.model.stack import StackSpec
 from omni.model.vision import VisionTransformer
-from omni.model.weights import Names
+from omni.model.weights import Names, both
 
 __all__ = ["IGNORED", "build", "names", "tokenizers"]
 

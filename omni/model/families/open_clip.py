@@ -10,7 +10,6 @@ from omni.model.attention import AttentionSpec
 from omni.model.block import BlockSpec
 from omni.model.families import timm_vit
 from omni.model.families.pictures import side
-from omni.model.families.vit import both
 from omni.model.load import Config
 from omni.model.mlp import MlpSpec
 from omni.model.norm import Norm
@@ -18,7 +17,7 @@ from omni.model.patch_embed import PatchSpec
 from omni.model.stack import StackSpec
 from omni.model.two_tower import TextSpec, TextTower, TwoTower
 from omni.model.vision import VisionSpec, VisionTransformer
-from omni.model.weights import Names
+from omni.model.weights import Names, both
 from omni_tokenizers import Patches, Text
 from omni_tokenizers.image import Normalize, Resize, ShortSideCrop, Square
 from omni_tokenizers.image.plan import Resample

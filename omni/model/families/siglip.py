@@ -8,14 +8,13 @@ from torch import nn
 
 from omni.model.families.clip import layer_names, stack, text_names
 from omni.model.families.pictures import patches_of, side
-from omni.model.families.vit import both
 from omni.model.load import Config
 from omni.model.losses.pairs import SIGLIP_BIAS, SIGLIP_LOG_SCALE
 from omni.model.patch_embed import PatchSpec
 from omni.model.pool import AttentionPool
 from omni.model.two_tower import TextSpec, TextTower, TwoTower
 from omni.model.vision import VisionSpec, VisionTransformer
-from omni.model.weights import Names
+from omni.model.weights import Names, both
 from omni_tokenizers import Patches, Text
 from omni_tokenizers.image import NaFlex
 

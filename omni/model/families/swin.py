@@ -7,12 +7,11 @@ from torch import nn
 
 from omni.model.families.activation import activation
 from omni.model.families.pictures import labels, patches_of
-from omni.model.families.vit import both
 from omni.model.load import Config
 from omni.model.norm import Norm
 from omni.model.patch_embed import PatchSpec
 from omni.model.swin import Swin, SwinSpec
-from omni.model.weights import Names
+from omni.model.weights import Names, both
 
 IGNORED = [r"relative_position_index$", r"mask_token$", r"^decoder\."]
 

@@ -7,11 +7,10 @@ from typing import Any
 from torch import nn
 
 from omni.model.families.timm_preprocessing import patches_of
-from omni.model.families.vit import both
 from omni.model.load import Config
 from omni.model.patch_embed import PatchSpec
 from omni.model.swin import Swin, SwinSpec
-from omni.model.weights import Names
+from omni.model.weights import Names, both
 
 IGNORED = [r"relative_position_index$", r"attn_mask$"]
 

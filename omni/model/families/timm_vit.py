@@ -11,7 +11,6 @@ from omni.model.block import BlockSpec
 from omni.model.conv_stem import ConvStem, ConvStemSpec
 from omni.model.families.activation import activation
 from omni.model.families.timm_preprocessing import patches_of
-from omni.model.families.vit import both
 from omni.model.head import TwoHeads
 from omni.model.load import Config
 from omni.model.mlp import MlpSpec
@@ -20,7 +19,7 @@ from omni.model.patch_embed import PatchSpec
 from omni.model.pool import AttentionPool, ClassToken, FirstTokens, Mean
 from omni.model.stack import StackSpec
 from omni.model.vision import VisionSpec, VisionTransformer
-from omni.model.weights import Names
+from omni.model.weights import Names, both
 
 IGNORED: list[str] = []
 

@@ -16,7 +16,7 @@ from omni.model.norm import Norm
 from omni.model.patch_embed import PatchSpec
 from omni.model.stack import StackSpec
 from omni.model.vision import VisionSpec, VisionTransformer
-from omni.model.weights import Names
+from omni.model.weights import Names, both
 
 IGNORED = [r"mask_token$", r"^decoder\."]  # of masked-image pre-training
 
@@ -59,11 +59,6 @@ def names(config: Config) -> Names:
         *both("classifier", "head"),
         *both("pooler.dense", "head.0"),
     ]
-
-
-def both(theirs: str, ours: str) -> list[tuple[str, str]]:
-    """The weight and the bias of a module."""
-    return [(f"{theirs}.{kind}", f"{ours}.{kind}") for kind in ("weight", "bias")]
 
 
 def layer_names(theirs: str, ours: str) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from omni.model.mlp import MlpSpec
 from omni.model.norm import Norm
 from omni.model.speech_encoder import RelativeSpec, SpeechEncoder, SpeechEncoderSpec
 from omni.model.stack import StackSpec
-from omni.model.weights import Names
+from omni.model.weights import Names, both
 from omni_tokenizers.audio.wav2vec import Wav2Vec
 from omni_tokenizers.audio.wav2vec_encoder import ConvShape
 
@@ -83,11 +83,6 @@ def with_head(encoder: SpeechEncoder, config: Config) -> nn.Module:
 def build(config: Config) -> nn.Module:
     """The model of a configuration."""
     return with_head(SpeechEncoder(encoder_spec(config)), config)
-
-
-def both(theirs: str, ours: str) -> list[tuple[str, str]]:
-    """The weight and the bias of a module."""
-    return [(f"{theirs}.{kind}", f"{ours}.{kind}") for kind in ("weight", "bias")]
 
 
 def encoder_names(theirs: str, ours: str) -> list[tuple[str, str]]:

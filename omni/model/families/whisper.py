@@ -11,7 +11,7 @@ from omni.model.load import Config
 from omni.model.mlp import MlpSpec
 from omni.model.norm import Norm
 from omni.model.stack import StackSpec
-from omni.model.weights import ZERO, Names
+from omni.model.weights import ZERO, Names, both
 from omni.model.whisper import Whisper, WhisperSpec
 from omni_tokenizers import LogMel, Text
 
@@ -45,11 +45,6 @@ def build(config: Config) -> nn.Module:
     decoder = stack(width, c["decoder_attention_heads"], c["decoder_ffn_dim"], c["decoder_layers"], cross=True)
     places, tokens = c["max_source_positions"], c["max_target_positions"]
     return Whisper(WhisperSpec(c["num_mel_bins"], c["vocab_size"], encoder, decoder, places, tokens))
-
-
-def both(theirs: str, ours: str) -> list[tuple[str, str]]:
-    """The weight and the bias of a module."""
-    return [(f"{theirs}.{kind}", f"{ours}.{kind}") for kind in ("weight", "bias")]
 
 
 def attention(theirs: str, ours: str, parts: tuple[str, str, str, str]) -> list[tuple[str, str]]:
