@@ -5,6 +5,7 @@ import json
 import shutil
 import ssl
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from omni.engine.answering import StageFailed
+from omni.engine.pipeline import chat
 from omni.engine.pipeline.chat import ChatEndpoint
 from omni.engine.pipeline.http_stream import HttpError
 from omni.engine.pipeline.pipeline import PipelineEngine
@@ -146,6 +148,20 @@ def test_an_endpoint_is_asked_in_full_and_its_words_stream_back(monkeypatch: pyt
             assert "secret" not in repr(vars(model))
 
     run(main())
+
+
+def test_nobody_waits_while_a_picture_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed_in: list[threading.Thread] = []
+    monkeypatch.setattr(chat, "as_url", lambda _: packed_in.append(threading.current_thread()) or "data:")
+
+    async def main() -> None:
+        async with endpoint(chunked(says("Hi"), "[DONE]")) as there:
+            model = ChatEndpoint(there.url, model="m", sees="yes")
+            await all_of(model, Message("user", "Look.", images=(np.zeros((2, 3, 3), np.uint8),)))
+
+    run(main())
+    assert len(packed_in) == 1
+    assert packed_in[0] is not threading.current_thread()
 
 
 def test_calls_of_tools_come_whole_out_of_their_fragments() -> None:

@@ -3,6 +3,7 @@
 --llm "openai:http://localhost:8000/v1?model=qwen3"
 """
 
+import asyncio
 import base64
 import io
 import json
@@ -52,8 +53,9 @@ class ChatEndpoint:
         self, messages: Sequence[Message], tools: Sequence[Tool], sampling: Sampling, longest: int, *, must_call: bool
     ) -> AsyncGenerator[str | Call | Stopped, None]:
         """Stream the answer. A call comes when it is complete."""
+        told = await asyncio.to_thread(lambda: [as_chat(message) for message in messages])  # a photo takes a second
         body: dict[str, Any] = {
-            "model": self._model, "messages": [as_chat(message) for message in messages], "stream": True,
+            "model": self._model, "messages": told, "stream": True,
             "max_tokens": longest, "temperature": sampling.temperature, "top_p": sampling.top_p, "seed": sampling.seed,
         }  # fmt: skip
         if tools:
@@ -202,5 +204,5 @@ def as_chat(message: Message, *, parsed: bool = False) -> dict[str, Any]:
 def as_url(pixels: Any) -> str:
     """A picture as a data URL."""
     png = io.BytesIO()
-    Image.fromarray(pixels).save(png, "PNG")
+    Image.fromarray(pixels).save(png, "PNG", compress_level=1)  # a ninth of the time, for an eighth more bytes
     return "data:image/png;base64," + base64.b64encode(png.getvalue()).decode()
