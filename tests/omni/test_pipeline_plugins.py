@@ -400,6 +400,12 @@ def test_a_language_is_told_to_models_of_several_and_one_that_is_not_known_is_re
     run(main())
 
 
+@pytest.mark.parametrize("longest", ["0", "61"])
+def test_a_transcript_longer_than_the_model_can_write_is_refused_at_the_start(whisper: Path, longest: str) -> None:
+    with pytest.raises(ValueError, match=rf"longest is {longest}: this model writes 1 to 60 tokens of a window"):
+        Whisper(str(whisper), longest=longest)
+
+
 def test_long_speech_is_cut_where_it_is_quietest() -> None:
     samples = np.random.default_rng(0).normal(0, 0.1, 16_000 * 65).astype(np.float32)
     for second in (27.5, 54.0):
@@ -427,6 +433,11 @@ def test_a_vits_voice_speaks_what_the_model_makes(vits: Path) -> None:
         await voice.close()
 
     run(main())
+
+
+def test_a_speaker_that_a_voice_does_not_have_is_refused_at_the_start(vits: Path) -> None:
+    with pytest.raises(ValueError, match="speaker is 7; this voice has 1: 0 to 0"):
+        Vits(str(vits), speaker="7")
 
 
 async def first_of(voice: Espeak, text: str) -> list[Samples]:

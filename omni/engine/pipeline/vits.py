@@ -24,6 +24,9 @@ class Vits:
         self._tokenizer = transformers.AutoTokenizer.from_pretrained(source)
         self._model = transformers.VitsModel.from_pretrained(source, dtype=usual_dtype(device)).eval().to(device)
         self._speaker = None if speaker is None else int(speaker)
+        speakers = self._model.config.num_speakers
+        if self._speaker is not None and not 0 <= self._speaker < speakers:
+            raise ValueError(f"speaker is {speaker}; this voice has {speakers}: 0 to {speakers - 1}")
         self.rate: int = self._model.config.sampling_rate
         self._thread = ModelThread("vits")
 

@@ -24,6 +24,8 @@ WINDOW = 30.0  # s that the model reads at once
 SEARCH = 5.0  # s at the end of a window in which the quietest moment is where it is cut
 QUIET = 0.05  # s over which loudness is measured
 SHORTEST = 0.1  # s; less is no word
+LONGEST = 220  # tokens of a window: 30 s of fast speech
+PROMPT = 4  # tokens that the model is given at most: the start, the language, the task, that no times are wanted
 
 
 class Whisper:
@@ -31,13 +33,16 @@ class Whisper:
 
     def __init__(
         self, source: str, *, language: str | None = None, partials: float | str | None = None, device: str = "cpu",
-        longest: int | str = 220,
+        longest: int | str | None = None,
     ) -> None:  # fmt: skip
         transformers = need("transformers", extra="model", use="a Whisper model")
         self._processor = transformers.AutoProcessor.from_pretrained(source)
         self._model = transformers.AutoModelForSpeechSeq2Seq.from_pretrained(source, dtype=usual_dtype(device))
         self._model.eval().to(device)
-        self._options: dict[str, Any] = {"max_new_tokens": int(longest)}
+        most = self._model.config.max_target_positions - PROMPT
+        if longest is not None and not 0 < int(longest) <= most:
+            raise ValueError(f"longest is {longest}: this model writes 1 to {most} tokens of a window")
+        self._options: dict[str, Any] = {"max_new_tokens": min(LONGEST, most) if longest is None else int(longest)}
         codes = transformers.models.whisper.tokenization_whisper.TO_LANGUAGE_CODE
         if language is not None and hears(self._model.generation_config, codes.get(language.lower(), language)):
             self._options |= {"language": language, "task": "transcribe"}
