@@ -280,6 +280,15 @@ def test_what_a_model_thinks_before_it_answers_is_not_said(text: str, answer: st
     run(main())
 
 
+def test_letters_that_are_cut_in_halves_are_whole_again() -> None:
+    async def main() -> None:
+        answer = data(says("A \ud83d"), says("\ude00!"), says("\ud83d", finish_reason="stop"))
+        async with endpoint(raw(HEAD + answer)) as there:
+            assert await all_of(ChatEndpoint(there.url, model="m"), Message("user", "Hi")) == ["A ", "😀!", "�"]
+
+    run(main())
+
+
 @pytest.mark.parametrize("written", ["{}", "{}/", "{}/chat/completions"])
 def test_an_address_is_taken_as_people_write_it(written: str) -> None:
     async def main() -> None:

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import ssl
+from codecs import getincrementaldecoder
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ class ChatEndpoint:
         key = os.environ.get(self._key_env)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         calls: list[Begun] = []
-        thoughts = Thoughts()
+        thoughts, halves = Thoughts(), getincrementaldecoder("utf-16-le")("replace")
         data = None
         ended = cut = False
         async with aclosing(post_events(self._url, body, headers, self._patience, self._tls)) as events:
@@ -84,7 +85,9 @@ class ChatEndpoint:
                     raise RuntimeError(f"the endpoint says: {error}")
                 for choice in (chunk.get("choices") or ())[:1]:
                     delta = choice.get("delta") or {}
-                    if text := thoughts.push(words(delta.get("content"))):
+                    # Some cut letters beyond 16 bits, emoji among them, into the halves that JSON writes them as.
+                    said = halves.decode(words(delta.get("content")).encode("utf-16-le", "surrogatepass"))
+                    if text := thoughts.push(said):
                         yield text
                     for piece in delta.get("tool_calls") or ():
                         take_piece(calls, piece)
@@ -95,7 +98,7 @@ class ChatEndpoint:
         if not ended:
             how = "sent no event: is it a chat endpoint?" if data is None else "hung up in the middle of its answer"
             raise HttpError(f"{self._url} {how}")
-        if text := thoughts.finish():
+        if text := thoughts.push(halves.decode(b"", final=True)) + thoughts.finish():
             yield text
         for number, begun in enumerate(calls):
             torn = cut and begun is calls[-1]  # the longest answer was reached in it
