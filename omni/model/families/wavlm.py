@@ -5,7 +5,7 @@ from torch import nn
 from omni.model.families import wav2vec2
 from omni.model.load import Config
 from omni.model.speech_encoder import RelativeSpec, SpeechEncoder
-from omni.model.weights import Names
+from omni.model.weights import Names, both
 
 IGNORED = wav2vec2.IGNORED
 OPTIONAL = wav2vec2.OPTIONAL
@@ -26,5 +26,5 @@ def names(config: Config) -> Names:
         *wav2vec2.names(config, "wavlm"),
         (f"{theirs}encoder.layers.0.attention.rel_attn_embed.weight", f"{ours}relative.values.weight"),
         (f"{layer}gru_rel_pos_const", f"{bias}scale"),
-        *wav2vec2.both(f"{layer}gru_rel_pos_linear", f"{bias}gate"),
+        *both(f"{layer}gru_rel_pos_linear", f"{bias}gate"),
     ]
