@@ -56,6 +56,15 @@ async def test_what_was_said_is_written_down_when_the_turn_is_over(use: Use) -> 
     await ears.close()
 
 
+async def test_a_turn_that_fills_most_of_the_context_is_written_down_too(use: Use) -> None:
+    use(planted(heard="hi", longest=128))  # 25 tokens of sound a second
+    ears = NanoEars()
+    assert await ears.transcribe(np.zeros(4 * 16_000, np.float32)) == "hi"
+    with pytest.raises(StageFailed, match="the model reads 128"):
+        await ears.transcribe(np.zeros(6 * 16_000, np.float32))
+    await ears.close()
+
+
 async def test_a_question_is_answered_in_pieces(use: Use) -> None:
     use(planted("four"))
     assert "".join(map(str, await answer(NanoWords(), [Message("user", "2+2?")]))) == "four"

@@ -41,6 +41,8 @@ class NanoEars:
     def _write(self, samples: Samples, stop: threading.Event) -> Iterator[str]:
         parts: list[Part] = [Ids((self.bundle.special[USER],)), Audio(samples, SAMPLE_RATE)]
         longest = round(len(samples) / SAMPLE_RATE * IDS_A_SECOND) + IDS_MORE
+        room = self.bundle.model.spec.longest - self.bundle.tokens.count(parts) - 1  # of a long turn, less is left
+        longest = max(1, min(longest, room))
         said = say(self.bundle, parts, "transcribe", longest=longest, stopped=stop.is_set)
         decoder = self.bundle.text.decoder()
         for word in said:
