@@ -465,7 +465,13 @@ def test_a_plug_in_is_chosen_by_name_with_its_options() -> None:
         ("stt", "whispr:/x", "--stt whispr:/x: there is no 'whispr'; there are nano, scripted, whisper"),
         ("tts", "scripted:0.1?speed=2", "speed"),
         ("llm", "openai:http://localhost:1/v1", "model"),
-        ("llm", "openai:ftp://localhost/v1?model=m", "http"),
+        ("llm", "openai:ftp://localhost/v1?model=m", "--llm .* is no address of a chat endpoint: write it as http"),
+        ("llm", "openai:http://localhost:1/v1?model", "options are written as name=value"),
+        ("llm", "openai:http://localhost:1/v1?model=m&patience=-1", "--llm .*: patience is -1"),
+        ("tts", "espeak:en-us?pitch=high", "--tts .*'high'"),
+        ("stt", "whisper:", "--stt whisper:: which model"),
+        ("llm", "hf:/models/nothing", "--llm hf:/models/nothing: /models/nothing is not a folder"),
+        ("tts", "vits:~/nothing", "--tts vits:~/nothing: ~/nothing is not a folder"),
     ],
 )
 def test_a_name_that_is_wrong_is_an_error_with_the_flag_in_it(stage: Any, text: str, says: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from omni.engine.answering import StageFailed
-from omni.engine.pipeline.precision import usual_dtype
+from omni.engine.pipeline.published import place_of, usual_dtype
 from omni.engine.pipeline.stages import Call, Message, Stopped
 from omni.engine.pipeline.template import templated
 from omni.engine.pipeline.thoughts import OPEN, Thoughts
@@ -32,6 +32,7 @@ class CausalModel:
 
     def __init__(self, source: str, *, device: str = "cpu", dtype: str | None = None) -> None:
         transformers = need("transformers", extra="model", use="a causal language model")
+        source = place_of(source)
         self._tokenizer = transformers.AutoTokenizer.from_pretrained(source)
         if not self._tokenizer.chat_template:
             raise ValueError(f"{source} has no chat template: it continues text and does not answer")

@@ -43,7 +43,9 @@ class ChatEndpoint:
     ) -> None:
         if not is_address(url):
             raise ValueError(f"{url!r} is no address of a chat endpoint: write it as http://localhost:8000/v1")
-        self.sees = sees in (True, "yes", "true", "1")
+        if not float(patience) > 0:
+            raise ValueError(f"patience is {patience}: it is the seconds that nothing may come, more than 0")
+        self.sees = str(sees).lower() in ("yes", "true", "1")
         self._url = url.rstrip("/").removesuffix("/chat/completions") + "/chat/completions"
         self._tls = ssl.create_default_context() if urlsplit(url).scheme == "https" else None
         self._model = model

@@ -55,7 +55,11 @@ def parse(text: str) -> tuple[str, str, dict[str, str]]:
     """
     head, _, query = text.partition("?")
     name, _, what = head.partition(":")
-    return name, what, dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
+    try:
+        options = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    except ValueError:
+        raise ValueError(f"{text}: options are written as name=value, with & between them") from None
+    return name, what, dict(options)
 
 
 def known(stage: Stage, text: str) -> Maker | str:
@@ -83,7 +87,10 @@ def make(stage: Stage, text: str) -> Any:
     for option, has_to_be in named.items():
         if has_to_be and option not in options:
             raise ValueError(f"--{stage} {text}: write {'&' if options else '?'}{option}=… behind it")
-    return maker(what, **options)
+    try:
+        return maker(what, **options)
+    except ValueError as error:
+        raise ValueError(f"--{stage} {text}: {error}") from error
 
 
 def speech_to_text(text: str) -> SpeechToText:

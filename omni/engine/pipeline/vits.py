@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from omni.engine.pipeline.precision import usual_dtype
+from omni.engine.pipeline.published import place_of, usual_dtype
 from omni.engine.pipeline.stages import Samples
 from omni.engine.pipeline.thread import ModelThread
 from omni_tokenizers.optional import need
@@ -21,6 +21,7 @@ class Vits:
 
     def __init__(self, source: str, *, device: str = "cpu", speaker: int | str | None = None) -> None:
         transformers = need("transformers", extra="model", use="a VITS voice")
+        source = place_of(source)
         self._tokenizer = transformers.AutoTokenizer.from_pretrained(source)
         self._model = transformers.VitsModel.from_pretrained(source, dtype=usual_dtype(device)).eval().to(device)
         self._speaker = None if speaker is None else int(speaker)

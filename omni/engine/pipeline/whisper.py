@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from omni.engine.pipeline.precision import usual_dtype
+from omni.engine.pipeline.published import place_of, usual_dtype
 from omni.engine.pipeline.stages import Samples
 from omni.engine.pipeline.thread import ModelThread
 from omni.engine.protocol import SAMPLE_RATE
@@ -36,6 +36,7 @@ class Whisper:
         longest: int | str | None = None,
     ) -> None:  # fmt: skip
         transformers = need("transformers", extra="model", use="a Whisper model")
+        source = place_of(source)
         self._processor = transformers.AutoProcessor.from_pretrained(source)
         self._model = transformers.AutoModelForSpeechSeq2Seq.from_pretrained(source, dtype=usual_dtype(device))
         self._model.eval().to(device)
