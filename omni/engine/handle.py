@@ -239,6 +239,7 @@ class WorkerEngine:
         self._ending: asyncio.Task[int] | None = None
         self._first: asyncio.Future[None] | None = None
         self._again = BACKOFF[0]
+        self._why = ""  # what the worker says of its engine that cannot be started
         self.rate_out = 0
         self.sees = False
 
@@ -314,8 +315,9 @@ class WorkerEngine:
             while True:
                 begin = self._clock.now()
                 failure: Exception | None = None
+                self._why = ""
                 try:
-                    how = f"ended with {await self._one_life()}"
+                    how = f"ended with {await self._one_life()}{self._why}"
                 except Exception as error:  # no file descriptor or no memory is left just now: there may be later
                     how, failure = f"could not be run: {type(error).__name__}: {error}", error
                 if self._closed:  # this failure came in place of the cancel
@@ -416,6 +418,8 @@ class WorkerEngine:
             case {"t": "closed"}:
                 if session is not None and not session.shut.done():
                     session.shut.set_result(None)
+            case {"t": "failed", "says": says}:
+                self._why = f": {says}"
             case {"t": "pong", "ready": able}:
                 self._able = able
             case {"t": "ready", "rate_out": rate, "sees": sees}:

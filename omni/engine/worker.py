@@ -12,13 +12,14 @@ import signal
 import socket
 import sys
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
 from omni.engine.channel import Channel
 from omni.engine.inlet import weight
 from omni.engine.protocol import AudioIn, Engine, EngineSession, Failed, Unit
 from omni.engine.ring import Ring, pair
-from omni.engine.wire import Array, pack, pack_error, unpack, unpack_spec
+from omni.engine.wire import Array, frame, pack, pack_error, unpack, unpack_spec
 
 TELL = 32 << 10  # bytes of audio after which the handle is told that they were taken: half a second
 EVENTS = 64  # that may be on their way, or unread, for each session
@@ -158,9 +159,14 @@ async def serve(engine: Engine, end: socket.socket, rings: tuple[Ring, Ring]) ->
 async def main(descriptor: int, memory: int, size: int, factory: str, options: dict[str, Any]) -> None:
     """Build the engine and serve it on the inherited socket."""
     end = socket.socket(fileno=descriptor)
-    engine = build(factory, options)
-    if hasattr(engine, "start"):  # what an engine can only do on a running loop
-        await engine.start()
+    try:
+        engine = build(factory, options)
+        if hasattr(engine, "start"):  # what an engine can only do on a running loop
+            await engine.start()
+    except Exception as error:
+        with suppress(OSError):
+            end.sendall(frame({"t": "failed", "says": f"{type(error).__name__}: {error}"}))
+        raise
     await serve(engine, end, pair(memory, size, first=False))
 
 
