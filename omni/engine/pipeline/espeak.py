@@ -24,15 +24,16 @@ class Espeak:
         need("espeakng_loader", extra="train", use="the espeak voice")
         accent, _, variant = (name or "en-us+f2").partition("+")
         self._voice = Voice(accent, variant or "f2", words_per_minute=int(words_per_minute), pitch=int(pitch))
-
-    async def speak(self, text: str) -> AsyncGenerator[Samples, None]:
-        """The clause: made in one go, which takes milliseconds, and handed on in pieces."""
-        samples, rate = await THREAD.call(lambda: speak(text, self._voice))
+        _, rate = THREAD.wait(lambda: speak("a", self._voice))  # a voice that is not there is refused now
         if rate != self.rate:
             raise RuntimeError(
                 f"espeak-ng speaks at {rate} Hz and {self.rate} Hz is expected: reinstall espeakng-loader"
             )
-        step = round(CHUNK * rate)
+
+    async def speak(self, text: str) -> AsyncGenerator[Samples, None]:
+        """The clause: made in one go, which takes milliseconds, and handed on in pieces."""
+        samples, _ = await THREAD.call(lambda: speak(text, self._voice))
+        step = round(CHUNK * self.rate)
         for at in range(0, len(samples), step):
             yield samples[at : at + step]
 

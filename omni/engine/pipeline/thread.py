@@ -25,6 +25,10 @@ class ModelThread:
         """Do something in the thread."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
+    def wait(self, work: Callable[[], T]) -> T:
+        """Do something in the thread where nobody else waits: while the plug-in is made."""
+        return self._executor.submit(work).result()
+
     async def stream(self, work: Callable[[threading.Event], Iterator[T]]) -> AsyncGenerator[T, None]:
         """What a generator in the thread yields. It is given an event that is set when nobody wants any more."""
         loop = asyncio.get_running_loop()
