@@ -171,6 +171,23 @@ def test_a_live_source_is_spoken_as_it_comes() -> None:
     run(main())
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_live_source_may_bring_integers_and_channels(channels: int) -> None:
+    async def main() -> None:
+        async def microphone():
+            whole = np.rint(tone(1.0) * 32_767).astype(np.int16)
+            for at in range(0, len(whole), 320):
+                await asyncio.sleep(0.02)
+                yield np.stack([whole[at : at + 320]] * channels, axis=1)
+
+        async with talking(EchoEngine()) as talk:
+            await talk.send_audio(microphone(), 16_000)
+            answer = await talk.answer()
+        assert np.abs(answer.samples).max() == pytest.approx(0.3, abs=0.01)
+
+    run(main())
+
+
 @pytest.mark.parametrize("wire", WIRES)
 def test_what_the_server_understood_comes_with_the_answer(wire: str) -> None:
     async def main() -> None:

@@ -29,6 +29,7 @@ from omni_server.client.refusals import Lost, NoAnswer, NoServer, NotTaken, Refu
 from omni_server.client.wire import BadMessage, Wire
 from omni_server.client.wishes import Wishes
 from omni_server.session.low_latency import LowLatency
+from omni_tokenizers.audio.waveform import Channels
 
 MOST_WAITING = 4096  # events that nobody has read yet
 MOST_ANSWERS = 16  # that are kept for `answer`
@@ -252,12 +253,12 @@ class Talk:
     async def _live(self, source: AsyncIterator[Wave], rate: int | None) -> Utterance:
         if rate is None:
             raise ValueError("a live source needs its rate: pass rate=48_000, or whatever it is")
-        resampler = LowLatency(rate, self.wire.rate)
+        resampler, channels = LowLatency(rate, self.wire.rate), Channels()
         said = self._said = Utterance(typed=False)
         last = 0
         async for piece in source:
             await self._unless_it_ends(self.mouth.room())
-            samples = resampler.push(np.asarray(piece, np.float32))
+            samples = resampler.push(channels.waveform(piece))
             last = self.mouth.put(samples) + len(samples)
         rest = resampler.finish()
         await self._leave(self.mouth.put(rest) + len(rest) if len(rest) else last)
