@@ -219,6 +219,35 @@ def test_a_function_is_called_and_its_result_answered(wire: str) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("at_once", [False, True])
+def test_an_answer_that_called_two_functions_goes_on_once_with_both_results(wire: str, at_once: bool) -> None:
+    async def main() -> None:
+        engine = ScriptedEngine([Call("hour"), Call("day"), Say("", after=0.2)], [Say("Noon, Monday.")])
+        wishes = Wishes(tools=(Tool("hour"), Tool("day")), speaks=False)
+        async with talking(engine, wire, wishes=wishes) as talk:
+            await talk.say("when is it?")
+            calls, answers = [], 0
+            async for event in talk:
+                assert not isinstance(event, events.Trouble)
+                if isinstance(event, events.Called):
+                    calls.append(event.call)
+                    if at_once:
+                        await talk.tool_result(event.call, "known")
+                elif isinstance(event, events.AnswerDone):
+                    answers += 1
+                    if answers == 2:
+                        break
+                    for call in calls if not at_once else ():
+                        await talk.tool_result(call, "known")
+            (told,) = engine._open
+            assert sum(unit.role == "tool" for unit in told.noted.text) == 2
+            with pytest.raises(NoAnswer):
+                await talk.answer(patience=1.0)
+
+    run(main())
+
+
 def test_an_answer_to_half_an_utterance_is_not_the_answer() -> None:
     async def main() -> None:
         engine = ScriptedEngine([Speak(5.0, after=1.0)], [Say("Now."), Speak(0.2)])

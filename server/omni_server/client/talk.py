@@ -19,6 +19,7 @@ from omni.engine.clock import Clock, LoopClock
 from omni_server.client import asks, events
 from omni_server.client.answer import Answer, Utterance
 from omni_server.client.asks import Ask
+from omni_server.client.calls import Calls
 from omni_server.client.ear import BUFFER, Ear, Playing
 from omni_server.client.events import Event, Wave
 from omni_server.client.link import Again, Link
@@ -79,6 +80,7 @@ class Talk:
         self._ended = False
         self._said: Utterance | None = None  # the newest
         self._answers: dict[str, Answer] = {}
+        self._calls = Calls()
         self._reopened = False
         self._lately: deque[str] = deque(maxlen=TOLD)  # what was read last, for people
         self._reading: asyncio.Task[None] | None = None
@@ -140,9 +142,10 @@ class Talk:
         return said
 
     async def tool_result(self, call: str, output: str) -> None:
-        """What a function gave; the answer goes on with it."""
+        """What a function gave; the answer goes on once every call of it has its result."""
         await self._ask(asks.ToolResult(call, output))
-        await self._ask(asks.Respond())
+        if self._calls.brought(call):
+            await self._ask(asks.Respond())
 
     async def interrupt(self) -> None:
         """Stop the answer: it falls silent here at once."""
@@ -331,12 +334,17 @@ class Talk:
                 answer.first_text_at = answer.first_text_at or now
             case events.Called(answer=name) if name in self._answers:
                 self._answers[name].calls.append(event)
+                self._calls.made(name, event.call)
             case events.AnswerDone(answer=name) if name in self._answers:
                 answer = self._answers[name]
                 answer.status, answer.reason, answer.error = event.status, event.reason, event.error
                 answer.latency = event.latency or answer.latency
                 for playing in self.ear.of(name):
                     playing.complete = True
+                if answer.status in ("cancelled", "failed"):
+                    self._calls.forget(name)
+                elif self._calls.over(name):
+                    await self._ask(asks.Respond())
             case events.Measured(answer=name, latency=latency) if name in self._answers:
                 self._answers[name].latency = latency
             case events.SpeechStarted() if self.wishes.interrupts:
