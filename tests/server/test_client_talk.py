@@ -248,6 +248,21 @@ def test_an_answer_that_called_two_functions_goes_on_once_with_both_results(wire
     run(main())
 
 
+@pytest.mark.parametrize("wire", WIRES)
+def test_what_is_not_wished_any_more_is_gone_from_the_session(wire: str) -> None:
+    async def main() -> None:
+        before = Wishes(instructions="Be rude.", silence_ms=200, tools=(Tool("light"),))
+        async with talking(ScriptedEngine([Say("Yes.")]), wire, wishes=before) as talk:
+            await talk.configure(Wishes(transcribe=False))
+            await talk.say("hi")
+            await talk.answer()
+            setup = talk._link._session.core.ground.setup
+        assert (setup.instructions, setup.tools, setup.transcribing) == ("", (), None)
+        assert setup.turns.silence_duration_ms == SILENCE
+
+    run(main())
+
+
 def test_an_answer_to_half_an_utterance_is_not_the_answer() -> None:
     async def main() -> None:
         engine = ScriptedEngine([Speak(5.0, after=1.0)], [Say("Now."), Speak(0.2)])

@@ -30,6 +30,7 @@ class Realtime:
 
     def __init__(self, *, plain: bool = False) -> None:
         self._plain = plain
+        self._before = Wishes(transcribe=False)  # as it is now: an update changes only what it names
 
     # Out
 
@@ -40,7 +41,8 @@ class Realtime:
                 audio = base64.b64encode(pcm16(samples)).decode("ascii")
                 return [f'{{"type":"input_audio_buffer.append","audio":"{audio}"}}']
             case asks.Configure(wishes=wishes):
-                return [_event("session.update", session=self._session(wishes))]
+                session, self._before = self._session(wishes), wishes
+                return [_event("session.update", session=session)]
             case asks.Commit():
                 return [_event("input_audio_buffer.commit")]
             case asks.Message(text=text, images=images):
@@ -68,7 +70,7 @@ class Realtime:
             turns |= {"create_response": True, "interrupt_response": wishes.interrupts}
             if wishes.turns == "meaning":
                 turns["eagerness"] = wishes.eagerness
-            elif wishes.silence_ms is not None:
+            elif wishes.silence_ms is not None or self._before.silence_ms is not None:
                 turns["silence_duration_ms"] = wishes.silence_ms
         output: dict[str, Any] = {"format": sound}
         if wishes.voice is not None:
@@ -76,14 +78,16 @@ class Realtime:
         heard: dict[str, Any] = {"format": sound, "turn_detection": turns}
         if wishes.transcribe:
             heard["transcription"] = {"model": "whisper-1"}
+        elif self._before.transcribe:
+            heard["transcription"] = None
         session: dict[str, Any] = {
             "type": "realtime",
             "output_modalities": ["audio"] if wishes.speaks else ["text"],
             "audio": {"input": heard, "output": output},
         }
-        if wishes.instructions:
+        if wishes.instructions != self._before.instructions:
             session["instructions"] = wishes.instructions
-        if wishes.tools:
+        if wishes.tools != self._before.tools:
             session["tools"] = [
                 {
                     "type": "function",
