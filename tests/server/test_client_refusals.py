@@ -1,13 +1,16 @@
 """A client and servers that misbehave, refuse, or are not there: one sentence with the remedy, within seconds."""
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from websockets.asyncio.server import ServerConnection, serve
 
 from omni.engine.scripted import Say, ScriptedEngine, Speak
@@ -303,3 +306,35 @@ async def test_a_key_that_no_header_can_carry_is_said_to_be_wrong_and_not_shown(
         async with connect("http://127.0.0.1:1", key=key):
             pass
     assert key not in str(wrong.value)
+
+
+def photograph() -> bytes:
+    """A picture of 7 MB that is quick to read."""
+    file = io.BytesIO()
+    Image.fromarray(np.zeros((1500, 1500, 3), np.uint8)).save(file, "PNG", compress_level=0)
+    return file.getvalue()
+
+
+async def test_pictures_come_back_in_a_message_as_large_as_the_one_that_brought_them() -> None:
+    async with (
+        serving(ScriptedEngine([Say("Two cats.")])) as server,
+        connect(f"http://127.0.0.1:{server.port}") as talk,
+    ):
+        await talk.say("what is this?", images=(photograph(),) * 2)
+        assert (await talk.answer()).text == "Two cats."
+        assert talk.resumed == 0
+
+
+@pytest.mark.parametrize("wire", ["omni.v1", "realtime"])
+async def test_pictures_that_are_too_large_together_end_the_conversation_with_what_to_do(wire: Any) -> None:
+    async with (
+        serving(ScriptedEngine([Say("Cats.")])) as server,
+        connect(f"http://127.0.0.1:{server.port}", wire=wire) as talk,
+    ):
+
+        async def ask() -> None:
+            await talk.say("what is this?", images=(photograph(),) * 3)
+            await talk.answer()
+
+        with pytest.raises(Lost, match="fewer pictures at once"):
+            await ask()

@@ -18,7 +18,7 @@ from omni_server.client.refusals import Lost, NoServer, Refusal, closed, refusal
 from omni_server.client.wire import Message, Wire
 
 KEPT = 4 << 20  # bytes of sent messages that are kept to be sent again
-LARGEST = 16 << 20  # bytes of one message of the server
+LARGEST = 32 << 20  # bytes of one message of the server, which takes 21 MiB and sends an item back with its pictures
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0  # s between attempts to come back
 NORMAL = 1000  # close code
 GONE = 410  # status of a token that resumes nothing
@@ -116,6 +116,8 @@ class Socket:
             except ConnectionClosed as error:
                 if self._token is None:
                     raise closed(error) from None
+            except AttributeError:
+                pass  # asyncio, asked to abort a transport that is gone already: whoever receives is told why
 
     async def receive(self) -> Message | Again | None:
         """The next message of the session."""

@@ -14,6 +14,7 @@ from websockets.exceptions import (
     NegotiationError,
 )
 
+TOO_LARGE = 1009  # close code of a server that takes no message of this size
 TRY_AGAIN = 1013  # close code of a server that has no room
 LONGEST_BODY = 300  # characters of what a stranger answered
 
@@ -85,6 +86,8 @@ def closed(error: ConnectionClosed) -> Refusal:
     reason = error.rcvd.reason if error.rcvd is not None else ""
     if code == TRY_AGAIN:
         return ServerFull(f"the server is full ({reason}): try again later", None)
+    if code == TOO_LARGE:
+        return Lost(f"a message was too large for the server ({reason}): connect again, with fewer pictures at once")
     if code is None:
         return Lost("the connection broke without a goodbye: connect again")
     return Lost(f"the server closed the connection ({code}{': ' + reason if reason else ''}): connect again")
