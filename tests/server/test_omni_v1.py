@@ -2,6 +2,7 @@
 
 import json
 import struct
+import sys
 import warnings
 from typing import Any
 
@@ -203,6 +204,17 @@ def test_one_clear_error_names_the_field(frame: str | bytes, path: str | None) -
     assert isinstance(command, Reject)
     assert command.param == path
     assert len(command.message) < 300
+
+
+@pytest.mark.parametrize("way", ["audio_in", "audio_out"])
+def test_opus_is_refused_where_its_package_is_missing(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    dialect = wire()
+    problem = told(dialect, type="configure", **{way: {"type": "opus"}})
+    assert isinstance(problem, Reject)
+    assert problem.param == f"{way}.type"
+    assert "av" in problem.message
+    assert dialect.read(binary(bytes(2)))  # it goes on as it was
 
 
 def test_an_error_brings_the_clients_reference_back() -> None:

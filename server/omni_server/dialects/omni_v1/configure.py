@@ -9,6 +9,7 @@ from omni_server.dialects.dialect import WireLimits
 from omni_server.dialects.omni_v1.fields import BadField, Fields, json_length, plain, repaired
 from omni_server.dialects.omni_v1.sound import OPUS_RATE, TELEPHONE
 from omni_server.session.setup import Live, PushToTalk, SemanticVad, ServerVad, Setup, Transcribing, TurnTaking
+from omni_tokenizers.optional import MissingPackage, need
 
 LOWEST_RATE = 4_000  # Hz
 LONGEST_NAME = 64  # characters of a setting that there is not, in the error about it
@@ -160,6 +161,10 @@ def _format(said: Fields, name: str, before: Format, fresh: Format, limits: Wire
     inner = said.object(name)
     kind = inner.choice("type", FORMATS, "pcm16")
     if kind == "opus":
+        try:
+            need("av", extra="server", use="Opus")
+        except MissingPackage as missing:
+            raise BadField(f"{inner.at}type", f"is opus, which this server cannot read or write: {missing}") from None
         return Format(kind, OPUS_RATE)
     if kind in ("pcmu", "pcma"):
         return Format(kind, TELEPHONE)

@@ -31,7 +31,6 @@ from omni_server.session.events import (
 )
 from omni_server.session.items import Message
 from omni_server.session.setup import Setup
-from omni_tokenizers.optional import MissingPackage
 
 STREAMS = 1 << 16
 
@@ -109,8 +108,6 @@ class OmniV1:
             return self._commanded(said, ref)
         except BadField as bad:
             return [Reject("bad_field", str(bad), bad.path, ref=ref)]
-        except MissingPackage as missing:
-            return [Reject("not_served", str(missing), "audio_in", ref=ref)]
 
     def _commanded(self, said: Fields, ref: str | None) -> list[Command]:
         kind = said.text("type", 128)
@@ -124,7 +121,6 @@ class OmniV1:
             return []
         if kind == "configure":
             wanted = configured(self.wanted, said, self.limits)
-            encoder(wanted.audio_out.type, wanted.audio_out.rate)  # raises where a package is missing
             if wanted.audio_in != self.wanted.audio_in:
                 self.hearing = Hearing(wanted.audio_in)
             self.wanted = wanted
