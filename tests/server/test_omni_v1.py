@@ -16,7 +16,7 @@ from omni.engine.scripted import Call, Hang, Say, ScriptedEngine, Speak
 from omni_server.dialects.dialect import NotServed, WireLimits
 from omni_server.dialects.omni_v1.sound import G711, OpusDecoder, OpusEncoder, to_pcm16
 from omni_server.dialects.omni_v1.wire import OmniV1, OmniV1Wire
-from omni_server.session.commands import AddItem, AppendAudio, Configure, CreateResponse, Reject
+from omni_server.session.commands import AddItem, AppendAudio, Configure, CreateResponse, Reject, TruncateItem
 from omni_server.session.events import (
     Answer,
     AudioDelta,
@@ -192,6 +192,9 @@ def test_codes_go_out_frame_by_frame_with_their_number_of_books() -> None:
      ('{"type": "configure", "voice": "x"}', "voice"),
      ('{"type": "configure", "audio_in": {"rate": 1}}', "audio_in.rate"),
      ('{"type": "configure", "audio_in": {"rate": 1e99}}', "audio_in.rate"),
+     ('{"type": "configure", "audio_in": {"rate": 8000.5}}', "audio_in.rate"),
+     ('{"type": "configure", "audio_in": {"rate": NaN}}', "audio_in.rate"),
+     ('{"type": "configure", "audio_in": {"rate": Infinity}}', "audio_in.rate"),
      ('{"type": "configure", "turns": {"by": "chance"}}', "turns.by"),
      ('{"type": "configure", "tools": [{"name": 3}]}', "tools.0.name"),
      ('{"type": "configure", "sampling": {"top_p": 0}}', "sampling"),
@@ -204,6 +207,13 @@ def test_one_clear_error_names_the_field(frame: str | bytes, path: str | None) -
     assert isinstance(command, Reject)
     assert command.param == path
     assert len(command.message) < 300
+
+
+def test_a_number_may_be_written_as_a_clients_language_writes_it() -> None:
+    dialect = wire()
+    told(dialect, type="configure", audio_in={"rate": 8000.0}, longest=20.0)
+    assert (dialect.wanted.audio_in.rate, dialect.setup.longest) == (8_000, 20)
+    assert told(dialect, type="truncate", item="item_1", ms=1234.6) == TruncateItem("item_1", 0, 1235)
 
 
 @pytest.mark.parametrize("way", ["audio_in", "audio_out"])

@@ -47,7 +47,7 @@ def command(said: Fields, limits: WireLimits, ours: OurTime) -> Command | None:
         case "played":
             return played(said, ours, ref)
         case "truncate":
-            return TruncateItem(said.text("item", ID), 0, said.whole("ms", 0, LONGEST_ANSWER_MS), ref)
+            return TruncateItem(said.text("item", ID), 0, round(said.number("ms", 0, LONGEST_ANSWER_MS)), ref)
         case "show":
             return RetrieveItem(said.text("item", ID), ref)
         case "forget":

@@ -76,9 +76,9 @@ class Fields:
         return bool(self._get(name, bool, "true or false", default))
 
     def whole(self, name: str, least: int, most: int, default: int | None = None) -> int:
-        """A whole number."""
-        value = self._get(name, int, "a whole number", default)
-        if isinstance(value, bool) or not least <= value <= most:
+        """A whole number; 500.0 is one."""
+        value = self._get(name, (int, float), "a whole number", default)
+        if isinstance(value, bool) or value % 1 or not least <= value <= most:
             raise BadField(self.at + name, f"is {str(value)[:40]}: it has to be a whole number from {least} to {most}")
         return int(value)
 
