@@ -1,9 +1,8 @@
 """A recorded session, read back: who said what and when; and the same said once more to a server."""
 
 import asyncio
-import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +14,11 @@ from numpy.typing import NDArray
 from omni_server.client import events
 from omni_server.client.link import Socket, address
 from omni_server.client.wire import BadMessage, Message, Wire
-from omni_server.client.wire_omni import HEADER, PCM16, TIME, TIMED, OmniV1
-from omni_server.client.wire_realtime import RATE as REALTIME_RATE
-from omni_server.client.wire_realtime import Realtime, from_pcm16
+from omni_server.client.wire_omni import OmniV1
+from omni_server.client.wire_realtime import Realtime
+from omni_server.compare.recorded_sound import Heard, Spoken
 from omni_server.record.recorder import replay
+from omni_tokenizers.audio.resampler import resample
 
 PAUSE = 0.2  # s: a shorter gap is the network's, not the speaker's
 LISTENS = 20.0  # s that answers may take after the last message
@@ -35,7 +35,13 @@ class Side:
     """
 
     pieces: list[tuple[float, Wave | None]] = field(default_factory=list)
-    rate: int = 0
+    rate: int = 0  # Hz, of its first piece
+
+    def add(self, second: float, wave: Wave, rate: int) -> None:
+        """Another piece."""
+        if len(wave):
+            self.rate = self.rate or rate
+            self.pieces.append((second, resample(wave, rate, self.rate)))
 
     def mixed(self) -> Wave:
         """All of it on one line: a piece follows the one before it, unless there was a pause in between."""
@@ -111,22 +117,21 @@ def read(path: Path) -> Session:
     except (ValueError, KeyError, TypeError) as wrong:
         raise ValueError(f"{path} is no recorded session ({wrong}): `omni serve --record DIR` makes them") from None
     session = Session(path, dialect, about, messages)
-    wire = wire_of(dialect, path)
+    wire, heard, spoken = wire_of(dialect, path), Heard(dialect), Spoken()
     for second, side, message in messages:
-        if side == "server":
-            with suppress(BadMessage):
-                for event in wire.read(message):
-                    note(session.answers, event, second)
-                    match event:
-                        case events.Sound():
-                            session.assistant.pieces.append((second, event.samples))
-                            session.assistant.rate = event.rate
-                        case events.SpeechStarted() | events.AnswerDone(status="cancelled"):
-                            session.assistant.pieces.append((second, None))
-                        case _:
-                            pass
-        else:
-            _hear(session.user, message, dialect, second)
+        if side == "client":
+            for wave, rate in heard.pieces(message):
+                session.user.add(second, wave, rate)
+            continue
+        session.assistant.add(second, *spoken.piece(message))
+        with suppress(BadMessage):
+            for event in wire.read(message):
+                note(session.answers, event, second)
+                match event:
+                    case events.SpeechStarted() | events.AnswerDone(status="cancelled"):
+                        session.assistant.pieces.append((second, None))
+                    case _:
+                        pass
     return session
 
 
@@ -166,6 +171,7 @@ async def again(session: Session, url: str, key: str | None) -> list[Told]:
     loop = asyncio.get_running_loop()
     begin = loop.time()
     answers: list[Told] = []
+    own = named(session.messages)
 
     async def listen() -> None:
         while (message := await link.receive()) is not None:
@@ -177,7 +183,7 @@ async def again(session: Session, url: str, key: str | None) -> list[Told]:
     listening = asyncio.ensure_future(listen())
     try:
         for second, side, message in session.messages:
-            if side == "client" and (repeated := said_again(message)) is not None:
+            if side == "client" and (repeated := said_again(message, own)) is not None:
                 await asyncio.sleep(max(0.0, begin + second - loop.time()))
                 await link.send(repeated)
         wanted = sum(one.status != "cancelled" for one in session.answers)
@@ -200,26 +206,22 @@ def _named(answers: list[Told], name: str) -> Iterator[Told]:
     return (one for one in answers if one.id == name)
 
 
-def _hear(side: Side, message: Message, dialect: str, second: float) -> None:
-    if dialect == "omni.v1" and isinstance(message, bytes) and len(message) >= HEADER.size:
-        kind, flags, *_ = HEADER.unpack_from(message)
-        if kind == PCM16:  # others are coded; their sound is not shown
-            start = HEADER.size + (TIME.size if flags & TIMED else 0)
-            with suppress(BadMessage):
-                side.pieces.append((second, from_pcm16(message[start:])))
-            side.rate = side.rate or 16_000
-    elif isinstance(message, str):
-        with suppress(ValueError, KeyError, TypeError, BadMessage):
-            said = json.loads(message)
-            if said["type"] == "configure" and "audio_in" in said:
-                side.rate = int(said["audio_in"]["rate"])
-            elif said["type"] == "input_audio_buffer.append":
-                side.pieces.append((second, from_pcm16(base64.b64decode(said["audio"]))))
-                side.rate = REALTIME_RATE
+def named(messages: Sequence[tuple[float, str, Message]]) -> set[str]:
+    """The ids that a client gave to items of its own; another session knows them too."""
+    found = set()
+    for _, side, message in messages:
+        if side == "client" and isinstance(message, str):
+            with suppress(ValueError, KeyError, TypeError):
+                said = json.loads(message)
+                found.add(str(said["item"]["id"] if said["type"] == "conversation.item.create" else said["id"]))
+    return found
 
 
-def said_again(message: Message) -> Message | None:
-    """What a client sent, for another session: without what only the first one had; None if nothing is left."""
+def said_again(message: Message, own: Container[str] = ()) -> Message | None:
+    """What a client sent, for another session: without what only the first one had; None if nothing is left.
+
+    `own` are the ids that the client itself gave to items.
+    """
     if isinstance(message, bytes):
         return message
     try:
@@ -229,6 +231,16 @@ def said_again(message: Message) -> Message | None:
         return message
     if kind in (*OURS, *THEIRS):
         return None
-    if kind == "response.cancel":  # whatever is being answered now
-        return json.dumps({"type": kind})
-    return message
+    match kind:
+        case "response.cancel" | "cancel":  # whatever is being answered now
+            return json.dumps({"type": kind})
+        case "say":
+            place = "after"
+        case "conversation.item.create":
+            place = "previous_item_id"
+        case _:
+            return message
+    behind = said.get(place)
+    if not isinstance(behind, str) or behind == "root" or behind in own:
+        return message
+    return json.dumps({name: value for name, value in said.items() if name != place}, ensure_ascii=False)
