@@ -177,6 +177,13 @@ async def test_an_own_server_that_does_not_start_says_why() -> None:
             pass
 
 
+async def test_an_own_server_is_as_its_flags_say_whatever_another_one_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"HOST": "::1", "LOG_LEVEL": "error", "KEYS_FILE": "gone", "CONFIG": "gone.toml"}.items():
+        monkeypatch.setenv(f"OMNI_{name}", value)
+    async with own_server(["--engine", "echo"], patience=30.0) as url:
+        assert url.startswith("http://127.0.0.1:")
+
+
 def test_a_bar_is_as_long_as_its_stage_where_another_is_negative() -> None:
     stages = [Stage("endpoint", 200.0), Stage("llm", 300.0), Stage("rest", -150.0), Stage("play-out", 50.0)]
     bars = [line.partition("ms  ")[2] for line in draw(stages, width=50).splitlines()]

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from omni_server.client.refusals import NoServer
+from omni_server.configuration import NOT_SETTINGS, leaves
 
 LONGEST_START = 600.0  # s: a large model loads slowly
 LONGEST_END = 10.0  # s
@@ -39,7 +40,9 @@ def flags_of(mode: str, *, model: str = "nano", sessions: int = 16, **stages: st
 async def own_server(flags: Sequence[str], *, patience: float = LONGEST_START) -> AsyncIterator[str]:
     """The address of a server that was started with these flags of `omni serve`; raises `NoServer` with its words."""
     command = (sys.executable, "-m", "omni_server.cli", "serve", *flags, "--port", "0", "--log-format", "json")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("OMNI_API_KEYS")}
+    # Settings of another server, which the environment may hold, could lock this one or move it elsewhere.
+    others = {leaf.variable for leaf in leaves()} | set(NOT_SETTINGS)
+    environment = {name: value for name, value in os.environ.items() if name not in others}
     process = await asyncio.create_subprocess_exec(
         *command, env=environment, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE, limit=1 << 20,
