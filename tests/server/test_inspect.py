@@ -113,7 +113,7 @@ def test_hidden_spans_are_those_that_training_would_hide() -> None:
     for begin, end in found["stretches"]:
         mask[begin:end] = True
     assert np.array_equal(mask, span_mask(frames, 5))
-    assert ask(ask="spans", **sound(0.0))["frames"] == 0
+    assert ask(ask="spans", **sound(0.013, 192_000))["frames"] == 0
 
 
 @pytest.mark.parametrize(
@@ -133,6 +133,8 @@ def test_hidden_spans_are_those_that_training_would_hide() -> None:
         ({"ask": "attention", "text": "a", "head": 200}, "head"),
         ({"ask": "masked", "seed": -1}, "seed"),
         ({"ask": "spans", **sound(30.1)}, "audio"),
+        ({"ask": "spans", **sound(0.0)}, "audio"),
+        ({"ask": "tokens", "parts": [{"text": "a"}, sound(0.01)]}, "parts.1.audio"),
         ({"ask": "spans", "audio": "AAA=", "rate": 100}, "rate"),
         ({"ask": "spans", "audio": "AA==", "rate": RATE}, "audio"),
     ],

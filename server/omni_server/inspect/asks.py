@@ -17,7 +17,7 @@ MOST_PARTS = 16
 LONGEST_TEXT = 20_000  # characters
 LONGEST_IMAGE = 8 << 20  # characters of its address
 MOST_PIXELS = 2_000_000  # of one picture: at patch 8 that is 31,250 tokens
-LONGEST_SOUND = 30  # s
+SHORTEST_SOUND, LONGEST_SOUND = 0.013, 30  # s; the first Mel frame needs 12.6 ms
 RATES = (8_000, 192_000)  # Hz
 PATCHES = (32, 16, 14, 8)  # pixels
 
@@ -98,9 +98,10 @@ def sound(said: Fields) -> Audio:
     rate = said.whole("rate", *RATES)
     data = _bytes(said, "audio", said.text("audio", LONGEST_SOUND * RATES[1] * 3))
     seconds = len(data) / 2 / rate
-    if len(data) % 2 or seconds > LONGEST_SOUND:
-        wrong = "has an odd number of bytes" if len(data) % 2 else f"lasts {seconds:.1f} s: at most {LONGEST_SOUND} s"
-        raise BadField(f"{said.at}audio", wrong)
+    if len(data) % 2:
+        raise BadField(f"{said.at}audio", "has an odd number of bytes")
+    if not SHORTEST_SOUND <= seconds <= LONGEST_SOUND:
+        raise BadField(f"{said.at}audio", f"lasts {seconds:.3f} s: {SHORTEST_SOUND} to {LONGEST_SOUND} s are taken")
     return Audio(np.frombuffer(data, "<i2").astype(np.float32) / np.float32(32_768), rate=rate)
 
 

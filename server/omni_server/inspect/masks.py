@@ -52,7 +52,7 @@ def spans(ask: SpansAsk) -> dict[str, Any]:
         "stretches": edges.reshape(-1, 2).tolist(),
         "span": LENGTH,
         "share": SHARE,
-        "picture": data_uri(heat(LogMel(bins=80).encode(wave).T[::-1])) if len(wave) else None,
+        "picture": data_uri(heat(LogMel(bins=80).encode(wave).T[::-1])),
     }
 
 

@@ -81,7 +81,6 @@ export function setUp(place, key) {
     const { audio, rate } = state.sound;
     const answer = await inspect.ask("spans", { audio, rate, seed: state.soundSeed });
     failed("");
-    if (!answer.picture) return;
     const cover = svg(
       "svg",
       { viewBox: `0 0 ${Math.max(answer.frames, 1)} 1`, preserveAspectRatio: "none", "aria-hidden": "true" },
