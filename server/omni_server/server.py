@@ -351,7 +351,12 @@ def encryption(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
-def schemes(settings: Settings) -> Mapping[str, str]:
-    """How addresses of this server begin."""
-    secure = settings.tls.certificate is not None
-    return {"http": "https" if secure else "http", "ws": "wss" if secure else "ws"}
+def page(settings: Settings, port: int) -> str:
+    """Where a browser finds the page.
+
+    >>> page(Settings(host="::1"), 8000)
+    'http://[::1]:8000/'
+    """
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    scheme = "http" if settings.tls.certificate is None else "https"
+    return f"{scheme}://{host}:{port}/"

@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from websockets.asyncio.client import connect
@@ -18,6 +19,8 @@ from websockets.exceptions import ConnectionClosed
 from omni.engine.clock import SystemClock
 from omni_server import cli
 from omni_server.record.recorder import Recorder, Recording, replay
+from omni_server.server import page
+from omni_server.settings import Settings
 
 
 def check(capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, str, str]:
@@ -67,6 +70,12 @@ def test_the_help_has_examples_and_fits_a_page_of_ideas(capsys: pytest.CaptureFi
     out = capsys.readouterr().out
     assert "omni serve --engine pipeline" in out
     assert "SIGTERM" in out
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_the_page_has_an_address_that_a_browser_opens(host: str) -> None:
+    parts = urlsplit(page(Settings(host=host), 8123))
+    assert (parts.scheme, parts.hostname, parts.port) == ("http", host, 8123)
 
 
 @asynccontextmanager

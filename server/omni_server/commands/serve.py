@@ -98,7 +98,7 @@ async def _serve(read: Read, keyring: keys.Keyring) -> int:
     from omni_server import engines
     from omni_server.dialects.wires import wires
     from omni_server.inspect.inspector import PATH, Inspector
-    from omni_server.server import Server, schemes
+    from omni_server.server import Server, page
     from omni_server.session.word_times import CtcWords
     from omni_server.turns.silero import Silero
 
@@ -128,11 +128,10 @@ async def _serve(read: Read, keyring: keys.Keyring) -> int:
         # What is there now stays. Going through it again stopped the event loop for 100 ms, in the middle of a word.
         gc.collect()
         gc.freeze()
-        at = f"{settings.host}:{server.port}"
         log.info(
             "listening",
             extra={
-                "page": f"{schemes(settings)['http']}://{at}/",
+                "page": page(settings, server.port),
                 "engine": ",".join(settings.engine),
                 "keys": len(keyring.names),
             },
