@@ -50,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
     if args.mic == bool(args.recordings or args.text):
         raise ValueError("nothing to ask: name a recording, --text WORDS, or --mic" if not args.mic else
                          "--mic and recordings or --text exclude each other: choose one")  # fmt: skip
+    if not all(words.strip() for words in args.text):
+        raise ValueError("--text is empty: write what is to be asked")
     return asyncio.run(_talk(args))
 
 
