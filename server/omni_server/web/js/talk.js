@@ -157,7 +157,8 @@ export class Talk {
   }
 
   piece({ samples, level, endedAt }) {
-    if (this.wire === null) return;
+    if (!this.microphone.on) return;
+    this.connect();
     this.wire.append(samples, endedAt);
     this.meter.add(level);
   }

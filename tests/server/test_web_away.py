@@ -1,0 +1,38 @@
+"""The page in a real Chromium when something is away: the server, the microphone, what the browser keeps."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytest_asyncio
+import soundfile as sf
+from playwright.async_api import Browser
+
+from omni.engine.scripted import Say, Speak
+from tests.server import chromium
+from tests.server.chromium import page, scripted
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+RATE = 16_000  # Hz
+ANSWER = (Say("It is a red circle."), Speak(0.4))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chrome(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+    """Its microphone hears a tone of a second, then silence for two and a half, again and again."""
+    tone = 0.3 * np.sin(np.arange(RATE) * (2 * np.pi * 220 / RATE))
+    file = Path(tmp_path_factory.mktemp("microphone"), "tone.wav")
+    sf.write(file, np.concatenate((tone, np.zeros(RATE * 5 // 2))), RATE)
+    async with chromium.browser(file) as browser:
+        yield browser
+
+
+async def test_a_microphone_that_is_on_talks_to_the_other_mode_too(chrome: Browser) -> None:
+    engines = {name: scripted((Say(f"I am {name}."), Speak(0.2))) for name in ("native", "pipeline")}
+    async with page(chrome, engines) as seen:
+        await seen.page.click("#microphone")
+        await seen.reads(".said.assistant", "I am native.")
+        await seen.page.locator("#modes label", has_text="pipeline").click()
+        await seen.reads(".said.assistant", "I am pipeline.")
