@@ -36,3 +36,24 @@ async def test_a_microphone_that_is_on_talks_to_the_other_mode_too(chrome: Brows
         await seen.reads(".said.assistant", "I am native.")
         await seen.page.locator("#modes label", has_text="pipeline").click()
         await seen.reads(".said.assistant", "I am pipeline.")
+
+
+async def test_sound_that_comes_right_behind_a_stop_is_played(chrome: Browser) -> None:
+    async with page(chrome, scripted(ANSWER)) as seen:
+        await seen.page.click("#attach")
+        await seen.page.evaluate("""async () => {
+          const { loudspeaker } = omni.talk;
+          window.finished = [];
+          loudspeaker.finished = (item, ms) => finished.push([item, Math.round(ms)]);
+          await loudspeaker.start();
+          loudspeaker.play("old", new Float32Array(24000));
+        }""")
+        await seen.until("omni.talk.loudspeaker.now.item === 'old'")
+        await seen.page.evaluate("""() => {
+          const { loudspeaker } = omni.talk;
+          loudspeaker.stop();
+          loudspeaker.play("new", new Float32Array(2400));
+          loudspeaker.end("new");
+        }""")
+        await seen.until("finished.length === 1")
+        assert await seen.page.evaluate("finished") == [["new", 100]]

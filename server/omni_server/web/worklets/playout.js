@@ -33,10 +33,13 @@ class Playout extends AudioWorkletProcessor {
     this.running = false;
     this.ended = new Set(); // items whose last sample is here
     this.stopping = false;
+    this.later = []; // what was said behind a stop: it is of the next answer
   }
 
   told(said) {
-    if (said.kind === "sound") {
+    if (this.stopping) {
+      this.later.push(said);
+    } else if (said.kind === "sound") {
       this.queue.push({ item: said.item, samples: said.samples, at: 0 });
       this.waiting += said.samples.length;
     } else if (said.kind === "end") {
@@ -57,9 +60,10 @@ class Playout extends AudioWorkletProcessor {
     const out = outputs[0][0];
     if (this.stopping && (!this.running || this.gain < 0.01)) {
       this.report("stopped");
-      const { target, underruns } = this;
+      const { later } = this;
       this.forget();
-      Object.assign(this, { target, underruns, gain: 1, wanted: 1 });
+      Object.assign(this, { gain: 1, wanted: 1 });
+      for (const said of later) this.told(said);
     }
     if (!this.running) this.begin();
     if (this.running) this.fill(out);
