@@ -57,3 +57,15 @@ async def test_sound_that_comes_right_behind_a_stop_is_played(chrome: Browser) -
         }""")
         await seen.until("finished.length === 1")
         assert await seen.page.evaluate("finished") == [["new", 100]]
+
+
+async def test_a_browser_that_keeps_nothing_shows_the_page_all_the_same(chrome: Browser) -> None:
+    before = """for (const name of ["localStorage", "sessionStorage"])
+      Object.defineProperty(window, name, { get() { throw new DOMException("denied", "SecurityError"); } });"""
+    engines = {name: scripted((Say(f"I am {name}."), Speak(0.2))) for name in ("native", "pipeline")}
+    async with page(chrome, engines, before=before) as seen:
+        await seen.page.locator("#modes label", has_text="pipeline").click()
+        await seen.page.click("#open-settings")
+        await seen.page.click("#settings-form [value=save]")
+        await seen.say("Who are you?")
+        await seen.reads(".said.assistant", "I am pipeline.")

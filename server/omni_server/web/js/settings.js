@@ -1,9 +1,12 @@
 // What the user wants of a session, and the dialog it is set in. Kept in the browser; the key only for this tab.
 
 import { byId } from "./element.js";
+import { Kept } from "./kept.js";
 
 const KEPT_AS = "omni.settings";
 const KEY_AS = "omni.key";
+const kept = new Kept("localStorage");
+const keptForTab = new Kept("sessionStorage");
 
 const FIRST = {
   instructions: "",
@@ -17,7 +20,7 @@ const FIRST = {
 
 function stored() {
   try {
-    const said = JSON.parse(localStorage.getItem(KEPT_AS) ?? "{}");
+    const said = JSON.parse(kept.read(KEPT_AS) ?? "{}");
     return Object.fromEntries(
       Object.entries(FIRST).map(([name, value]) => [name, typeof said[name] === typeof value ? said[name] : value]),
     );
@@ -40,7 +43,7 @@ export class Settings {
   /** `changed(now)` when the user saves. */
   constructor(changed) {
     this.now = stored();
-    this.key = sessionStorage.getItem(KEY_AS) ?? "";
+    this.key = keptForTab.read(KEY_AS) ?? "";
     this.dialog = byId("settings");
     this.form = byId("settings-form");
     this.changed = changed;
@@ -80,8 +83,8 @@ export class Settings {
     }
     const keyBefore = this.key;
     this.key = elements.key.value.trim();
-    localStorage.setItem(KEPT_AS, JSON.stringify(this.now));
-    sessionStorage.setItem(KEY_AS, this.key);
+    kept.write(KEPT_AS, JSON.stringify(this.now));
+    keptForTab.write(KEY_AS, this.key);
     this.changed(this.now, this.key !== keyBefore);
   }
 }
