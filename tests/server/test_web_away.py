@@ -69,3 +69,25 @@ async def test_a_browser_that_keeps_nothing_shows_the_page_all_the_same(chrome: 
         await seen.page.click("#settings-form [value=save]")
         await seen.say("Who are you?")
         await seen.reads(".said.assistant", "I am pipeline.")
+
+
+async def test_a_message_to_a_server_that_is_away_is_not_lost_and_goes_when_it_is_back(chrome: Browser) -> None:
+    before = """const add = AudioWorklet.prototype.addModule;
+      AudioWorklet.prototype.addModule = function (...of) {
+        return window.away ? Promise.reject(new DOMException("no module", "AbortError")) : add.apply(this, of);
+      };"""
+    async with page(chrome, scripted(ANSWER), before=before) as seen:
+        await seen.page.evaluate("window.away = true")
+        await seen.say("What is it?")
+        await seen.reads("#notice", "The server does not answer")
+        assert await seen.page.input_value("#message") == "What is it?"
+        await seen.page.evaluate("window.away = false")
+        await seen.page.press("#message", "Enter")
+        await seen.reads(".said.assistant", "It is a red circle.")
+
+
+async def test_a_view_that_cannot_be_fetched_says_so(chrome: Browser) -> None:
+    async with page(chrome, scripted(ANSWER), expected=lambda trouble: "ERR_FAILED" in trouble) as seen:
+        await seen.page.route("**/js/tokens_view.js", lambda route: route.abort())
+        await seen.page.click("a[href='#tokens']")
+        await seen.reads("#tokens", "The server does not answer")

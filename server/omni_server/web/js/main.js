@@ -109,7 +109,14 @@ async function send() {
   }
   box.value = "";
   box.style.height = "";
-  await talk.send(text, pictures.take());
+  const addresses = pictures.take();
+  try {
+    await talk.send(text, addresses);
+  } catch (error) {
+    box.value = text;
+    for (const address of addresses) pictures.add(address);
+    show.notice(error.message);
+  }
 }
 
 byId("composer").addEventListener("submit", (event) => {
@@ -136,7 +143,10 @@ byId("file").addEventListener("change", async ({ target }) => {
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && talk.busy && !document.querySelector("dialog[open]")) talk.stop();
 });
-window.addEventListener("pagehide", () => talk.leave("Left"));
+window.addEventListener("pagehide", () => {
+  talk.listen(false);
+  talk.leave("Left");
+});
 
 setUpCamera((address) => added(() => address));
 const views = setUpViews(() => settings.key);

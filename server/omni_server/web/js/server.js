@@ -1,7 +1,9 @@
 // What the server says over HTTP: which models it has, and, since a browser hides why a websocket was refused, why.
 
 import { element } from "./element.js";
+import { Kept } from "./kept.js";
 
+export const AWAY = "The server does not answer. Is it still running? Start it with `omni serve`.";
 const KEPT_AS = "omni.mode";
 
 async function models(key) {
@@ -10,7 +12,7 @@ async function models(key) {
   try {
     answer = await fetch("/v1/models", { headers });
   } catch {
-    return { names: [], why: "The server does not answer. Is it still running? Start it with `omni serve`." };
+    return { names: [], why: AWAY };
   }
   if (answer.status === 401) {
     return {
@@ -28,14 +30,15 @@ async function models(key) {
 export async function chooseModes(place, key, chosen) {
   const { names, why } = await models(key);
   place.hidden = names.length < 2;
-  const kept = localStorage.getItem(KEPT_AS);
-  const first = names.includes(kept) ? kept : (names[0] ?? null);
+  const kept = new Kept("localStorage");
+  const before = kept.read(KEPT_AS);
+  const first = names.includes(before) ? before : (names[0] ?? null);
   place.replaceChildren(
     place.querySelector("legend"),
     ...names.map((name) => {
       const input = element("input", { type: "radio", name: "mode", value: name, checked: name === first });
       input.addEventListener("change", () => {
-        localStorage.setItem(KEPT_AS, name);
+        kept.write(KEPT_AS, name);
         chosen(name);
       });
       return element("label", {}, input, element("span", {}, name));

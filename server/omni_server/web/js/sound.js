@@ -1,19 +1,29 @@
 // The audio contexts of the page: a browser only allows them after somebody has touched the page.
 
-const RATE = 24_000; // Hz, of what goes over the wire, where the browser lets us choose
+import { AWAY } from "./server.js";
+
+export const RATE = 24_000; // Hz, of what goes over the wire, where the browser lets us choose
 
 let shared = null;
 
 async function opened(options) {
   const context = new AudioContext({ latencyHint: "interactive", ...options });
-  await context.audioWorklet.addModule("/worklets/capture.js");
-  await context.audioWorklet.addModule("/worklets/playout.js");
+  try {
+    await context.audioWorklet.addModule("/worklets/capture.js");
+    await context.audioWorklet.addModule("/worklets/playout.js");
+  } catch {
+    context.close();
+    throw new Error(AWAY);
+  }
   return context;
 }
 
 /** The context that plays, and in most browsers listens; running. */
 export async function sound() {
-  shared ??= opened({ sampleRate: RATE });
+  shared ??= opened({ sampleRate: RATE }).catch((error) => {
+    shared = null; // the next touch tries again
+    throw error;
+  });
   const context = await shared;
   if (context.state !== "running") await context.resume();
   return context;

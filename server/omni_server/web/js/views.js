@@ -1,6 +1,7 @@
 // Which of the views is seen: the one that the address names. The views besides the talk are made when first seen.
 
-import { byId } from "./element.js";
+import { byId, element } from "./element.js";
+import { AWAY } from "./server.js";
 
 const LOADERS = {
   tokens: () => import("./tokens_view.js"),
@@ -14,6 +15,18 @@ export function setUpViews(key) {
   const made = new Map();
   let seen = null;
 
+  async function make(name, place) {
+    try {
+      const { setUp } = await LOADERS[name]();
+      return setUp(place, key);
+    } catch {
+      // A browser asks for a module once: only the page as a whole can be tried again.
+      const words = `${AWAY} Then load this page again.`;
+      place.replaceChildren(element("p", { class: "notice", role: "alert" }, words));
+      return { took() {} };
+    }
+  }
+
   async function go() {
     const wanted = window.location.hash.slice(1);
     const name = NAMES.includes(wanted) ? wanted : "talk";
@@ -26,12 +39,7 @@ export function setUpViews(key) {
       if (link.hash === `#${name}`) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
     }
-    if (name in LOADERS && !made.has(name)) {
-      made.set(
-        name,
-        LOADERS[name]().then(({ setUp }) => setUp(byId(name), key)),
-      );
-    }
+    if (name in LOADERS && !made.has(name)) made.set(name, make(name, byId(name)));
     if (moved) byId("view").focus({ preventScroll: true });
   }
 
