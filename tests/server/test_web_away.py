@@ -1,5 +1,6 @@
 """The page in a real Chromium when something is away: the server, the microphone, what the browser keeps."""
 
+import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -91,3 +92,27 @@ async def test_a_view_that_cannot_be_fetched_says_so(chrome: Browser) -> None:
         await seen.page.route("**/js/tokens_view.js", lambda route: route.abort())
         await seen.page.click("a[href='#tokens']")
         await seen.reads("#tokens", "The server does not answer")
+
+
+async def test_a_recording_ends_with_its_microphone(chrome: Browser) -> None:
+    before = """const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+      navigator.mediaDevices.getUserMedia = async (wanted) => (window.stream = await open(wanted));"""
+    async with page(chrome, scripted(ANSWER), view="#masked", before=before) as seen:
+        button = seen.page.locator("#masked button", has_text="recording")
+        await seen.page.click("#masked button:text('Record speech')")
+        await button.wait_for(timeout=chromium.PATIENCE)
+        await seen.page.wait_for_timeout(500)
+        await seen.page.evaluate("stream.getAudioTracks()[0].dispatchEvent(new Event('ended'))")
+        await button.wait_for(state="hidden", timeout=chromium.PATIENCE)
+        assert await seen.page.get_attribute("#masked button:text('Record speech')", "aria-pressed") == "false"
+
+
+async def test_a_sound_file_is_read_before_anybody_touched_the_page(chrome: Browser) -> None:
+    """A browser starts no loudspeaker then; a file needs none."""
+    before = "AudioContext.prototype.resume = () => new Promise(() => {});"
+    async with page(chrome, scripted(ANSWER), view="#masked", before=before) as seen:
+        wave = io.BytesIO()
+        sf.write(wave, np.zeros(RATE), RATE, format="WAV")
+        sound = {"name": "silence.wav", "mimeType": "audio/wav", "buffer": wave.getvalue()}
+        await seen.page.set_input_files("#masked input[type=file]", sound)  # type: ignore[arg-type]
+        await seen.reads("#masked", "49 frames")

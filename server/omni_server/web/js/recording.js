@@ -1,7 +1,7 @@
 // A few seconds of the microphone or of a sound file, as /v1/inspect takes them.
 
 import { Microphone } from "./microphone.js";
-import { sound } from "./sound.js";
+import { RATE } from "./sound.js";
 
 const LONGEST = 10; // s
 
@@ -16,7 +16,7 @@ function asAsked(samples, rate) {
 
 /** A sound file, its first seconds; throws with what to do. */
 export async function ofSoundFile(file) {
-  const context = await sound();
+  const context = new OfflineAudioContext(1, 1, RATE); // the one that plays would first wait for a touch
   let decoded;
   try {
     decoded = await context.decodeAudioData(await file.arrayBuffer());
@@ -34,7 +34,10 @@ export function recordButton(button, took, failed) {
       pieces.push(samples);
       if (pieces.length * 0.02 >= LONGEST) stop();
     },
-    gone: failed,
+    gone: (message) => {
+      stop();
+      failed(message);
+    },
   });
   const words = button.textContent;
 
