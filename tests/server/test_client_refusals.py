@@ -204,7 +204,7 @@ def test_no_message_makes_a_wire_raise_anything_else(wire: OmniV1 | Realtime) ->
                     '{"type":"response.output_audio.delta","delta":"!","response_id":"a","item_id":"b"}',
                     '{"type":"response.output_audio.delta","delta":"AAA=","response_id":"a","item_id":"b"}',
                     '{"type":"output_started","stream":1,"answer":"a","item":"b","audio":{"rate":"x"}}',
-                    "[" * 100_000):  # fmt: skip
+                    '{"type":"pong","t":1' + "0" * 400 + ',"server":1}', "[" * 100_000):  # fmt: skip
         with suppress(BadMessage):
             wire.read(message)
 

@@ -186,7 +186,7 @@ class Socket:
             if said.get("type") not in ("transport.resumable", "transport.resumed"):
                 return False
             self._token, self._grace = str(said["token"]), float(said.get("grace_s", self._grace))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             return False  # the wire says what is wrong with it
         return True
 

@@ -93,6 +93,8 @@ class OmniV1:
             raise
         except (ValueError, RecursionError):
             raise BadMessage(f"the server sent what is no JSON: {message[:60]!r}") from None
+        except OverflowError:
+            raise BadMessage(f"the server sent a number that is too large: {message[:60]!r}") from None
 
     def _frame(self, data: bytes) -> list[Event]:
         if len(data) < HEADER.size:
