@@ -116,3 +116,32 @@ async def test_a_sound_file_is_read_before_anybody_touched_the_page(chrome: Brow
         sound = {"name": "silence.wav", "mimeType": "audio/wav", "buffer": wave.getvalue()}
         await seen.page.set_input_files("#masked input[type=file]", sound)  # type: ignore[arg-type]
         await seen.reads("#masked", "49 frames")
+
+
+async def test_a_microphone_at_a_rate_of_its_own_leaves_nothing_behind(chrome: Browser) -> None:
+    """As in Firefox, which connects a microphone only at the rate of its device."""
+    before = """window.contexts = [];
+      const Context = AudioContext;
+      window.AudioContext = class extends Context {
+        constructor(...of) { super(...of); contexts.push(this); }
+        createMediaStreamSource(stream) {
+          if (this === contexts[0]) throw new DOMException("another rate", "NotSupportedError");
+          return super.createMediaStreamSource(stream);
+        }
+      };"""
+    async with page(chrome, scripted(ANSWER), before=before) as seen:
+        for opened in (2, 3):
+            await seen.page.click("#microphone")
+            await seen.until(f"omni.talk.microphone.on && contexts.length === {opened}")
+            await seen.page.click("#microphone")
+            await seen.until(f"contexts.filter((one) => one.state === 'closed').length === {opened - 1}")
+
+
+async def test_a_microphone_without_a_server_is_given_back(chrome: Browser) -> None:
+    before = """AudioWorklet.prototype.addModule = () => Promise.reject(new DOMException("no module", "AbortError"));
+      const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+      navigator.mediaDevices.getUserMedia = async (wanted) => (window.stream = await open(wanted));"""
+    async with page(chrome, scripted(ANSWER), view="#masked", before=before) as seen:
+        await seen.page.click("#masked button:text('Record speech')")
+        await seen.reads("#masked .notice", "The server does not answer")
+        assert await seen.page.evaluate("stream.getTracks()[0].readyState") == "ended"

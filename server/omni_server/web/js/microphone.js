@@ -1,6 +1,6 @@
 // The microphone: opened on demand, echo cancelled, and every way that can fail said in a sentence with its remedy.
 
-import { listenTo, onPageClock } from "./sound.js";
+import { leave, listenTo, onPageClock } from "./sound.js";
 
 const WANTED = { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 };
 
@@ -46,7 +46,13 @@ export class Microphone {
     } catch (error) {
       throw new NoMicrophone(REFUSED[error.name] ?? `The microphone does not open (${error.name}). Type instead.`);
     }
-    const source = await listenTo(stream);
+    let source;
+    try {
+      source = await listenTo(stream);
+    } catch (error) {
+      for (const track of stream.getTracks()) track.stop();
+      throw error;
+    }
     const { context } = source;
     const capture = new AudioWorkletNode(context, "capture", { numberOfOutputs: 0 });
     capture.port.onmessage = ({ data }) => this.piece({ ...data, endedAt: onPageClock(context, data.ended) });
@@ -66,6 +72,7 @@ export class Microphone {
       node.port?.postMessage("stop");
     }
     for (const track of this.stream?.getTracks() ?? []) track.stop();
+    if (this.nodes.length) leave(this.nodes[0].context);
     this.stream = null;
     this.nodes = [];
   }

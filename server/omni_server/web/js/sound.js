@@ -40,6 +40,11 @@ export async function listenTo(stream) {
   }
 }
 
+/** A microphone has ended: a context that was opened for it alone ends as well. */
+export async function leave(context) {
+  if (context !== (await shared)) await context.close();
+}
+
 /** A moment of a context on the page's clock, in seconds. */
 export function onPageClock(context, moment) {
   return performance.now() / 1000 - context.currentTime + moment;
