@@ -126,9 +126,9 @@ def test_sound_is_heard_again_whatever_its_format(wire: str, kind: str, tmp_path
             content = {"text": message} if isinstance(message, str) else {"bytes": b64encode(message).decode()}
             file.write(json.dumps({"t": 0.0, "from": side, **content}) + "\n")
     session = read(path)
-    for side, hertz in ((session.user, 300), (session.assistant, 500)):
-        wave = side.mixed()
-        assert len(wave) / side.rate == pytest.approx(1.0, abs=0.03)
+    for voice, hertz in ((session.user, 300), (session.assistant, 500)):
+        wave = voice.mixed()
+        assert len(wave) / voice.rate == pytest.approx(1.0, abs=0.03)
         assert np.abs(wave).max() == pytest.approx(0.3, abs=0.05)
         spectrum = np.abs(np.fft.rfft(wave))
-        assert np.argmax(spectrum) * side.rate / len(wave) == pytest.approx(hertz, abs=2)
+        assert np.argmax(spectrum) * voice.rate / len(wave) == pytest.approx(hertz, abs=2)
