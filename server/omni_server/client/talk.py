@@ -8,7 +8,6 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from omni_server.client import asks, events
 from omni_server.client.answer import Answer, Utterance
 from omni_server.client.asks import Ask
 from omni_server.client.calls import Calls
+from omni_server.client.clock_offset import ClockOffset
 from omni_server.client.ear import BUFFER, Ear, Playing
 from omni_server.client.events import Event, Wave
 from omni_server.client.link import Again, Link
@@ -48,14 +48,6 @@ HARMLESS = (
 )
 Source = str | Path | bytes | Wave | Recording
 Picture = str | Path | bytes | NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class ClockOffset:
-    """How far the server's clock is ahead of this one, and how wrong that may be: half of the quickest round trip."""
-
-    seconds: float
-    error: float  # s
 
 
 class Talk:
@@ -357,9 +349,9 @@ class Talk:
             case events.Opened(session=session, model=model):
                 self.session, self.model = session, model
             case events.Pong(sent=sent, server=server):
-                error = (now - sent) / 2
-                if self.offset is None or error < self.offset.error:
-                    self.offset = ClockOffset(server - (sent + now) / 2, error)
+                found = ClockOffset.of(sent, server, now)
+                if self.offset is None or found.error < self.offset.error:
+                    self.offset = found
             case _:
                 pass
 
