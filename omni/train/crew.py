@@ -5,6 +5,7 @@ On busy cores this is faster than threads: threads wait for each other at every 
 gradients are summed in the order of the processes, so that a run can be repeated to the bit.
 """
 
+import atexit
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -79,6 +80,7 @@ class Crew:
 
     def close(self) -> None:
         """End the helpers."""
+        atexit.unregister(self.close)
         for pipe in self.pipes:
             with suppress(OSError):  # it has ended already
                 pipe.send(None)
@@ -115,6 +117,7 @@ def hire(helpers: int, work: Any, modules: dict[str, nn.Module], *about: object)
         module.share_memory()
     count = sum(p.numel() for p in parameters(modules))
     crew = Crew(Shared(modules, [torch.zeros(count).share_memory_() for _ in range(helpers)]))
+    atexit.register(crew.close)  # a training that fails would wait for them for ever: they leave its end to it
     context = mp.get_context("spawn")
     for number in range(helpers):
         mine, theirs = context.Pipe()

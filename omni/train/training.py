@@ -261,8 +261,10 @@ def help_read(
         signal.signal(name, signal.SIG_IGN)
     torch.set_num_threads(1)
     tokens = tokenizers(load_or_train(recipe, folder), codec_at(codec))
-    members = pipe.recv()
-    reads = mixture(tokens, pool, pipe.recv())
+    members, names = told_by(pipe), told_by(pipe)
+    if not isinstance(members, int) or not isinstance(names, tuple):  # the training ended before it began
+        return
+    reads = mixture(tokens, pool, names)
     while (told := told_by(pipe)) is not None:
         if isinstance(told, tuple):
             reads = mixture(tokens, pool, told)
@@ -274,7 +276,9 @@ def help_read(
         assert isinstance(probes, Probes)
         share = Reading(recipe, model.train(), probes, told, examples(recipe, reads, told, member, members))
         pipe.send(share.counts)
-        share.read(pipe.recv())
+        if not isinstance(whole := told_by(pipe), Loss):
+            return
+        share.read(whole)
         leave_gradients(modules, gradients)
         pipe.send(share.found)
 
@@ -283,7 +287,7 @@ def told_by(pipe: Connection) -> object:
     """What the training says next; None also when it is gone."""
     try:
         return pipe.recv()
-    except EOFError:
+    except (EOFError, ConnectionError):
         return None
 
 
