@@ -89,6 +89,11 @@ class Training:
 
     def read_pool(self, names: tuple[str, ...] = ()) -> None:
         """Read the shards of these names, or all that there are by now."""
+        if lost := [name for name in names if not lines_of(self.pool, name).exists()]:
+            raise ValueError(
+                f"the training in {self.folder} reads {', '.join(lost)}, and {self.pool} has no such shard: "
+                "name the pool that it began with, or another folder"
+            )
         self.standing.shards = names or tuple(file.stem for file in shards(self.pool, "train"))
         self.mixture = mixture(self.tokens, self.pool, self.standing.shards)
         self.crew.tell(self.standing.shards)

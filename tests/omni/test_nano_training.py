@@ -224,6 +224,8 @@ def test_a_training_reads_the_shards_it_stopped_with_until_its_next_checkpoint(
         assert training(tmp_path / "run", pool, vocabulary).standing.shards == began.standing.shards
     finally:
         late.unlink()
+    with pytest.raises(ValueError, match=r"reads train-espeak-0000, train-exercises-0000, .* has no such shard"):
+        training(tmp_path / "run", tmp_path, vocabulary)
 
 
 @pytest.mark.slow
