@@ -8,6 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from omni.train.keeping import replacing
+
 STATE = "state.safetensors"
 ABOUT = "state.json"  # what the state says of itself, for people
 RECIPE = "recipe.json"
@@ -36,9 +38,9 @@ def write(
             tensors.update({f"{name}.{number}.{key}": torch.as_tensor(value) for key, value in state.items()})
     about = asdict(standing)
     # One file holds it all, what it says of itself included, so that no two halves of different steps can meet.
-    beside = folder / f"{STATE}.new"
-    save_file({key: t.detach().contiguous().cpu() for key, t in tensors.items()}, beside, {"about": json.dumps(about)})
-    beside.replace(folder / STATE)
+    held = {key: t.detach().contiguous().cpu() for key, t in tensors.items()}
+    with replacing(folder / STATE) as beside:
+        save_file(held, beside, {"about": json.dumps(about)})
     (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
 
 

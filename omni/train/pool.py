@@ -21,6 +21,7 @@ from safetensors.numpy import load_file, save_file
 
 from omni.train.dialogue import Call, Dialogue, Split, Turn, split_of
 from omni.train.drills import SPOKEN, exercise
+from omni.train.keeping import reading, replacing
 from omni.train.noises import noise
 from omni.train.pictures import Figure, Scene
 from omni.train.rooms import in_a_place
@@ -139,10 +140,10 @@ def make_shard(folder: Path, split: Split, number: int, dialogues: int, kind: Ki
             at += len(frames)
         lines.append(json.dumps({"dialogue": asdict(dialogue), "utterances": [asdict(u) for u in utterances]}))
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({"frames": np.concatenate(pieces)}, done.with_suffix(".safetensors"))
-    beside = done.with_suffix(".new")
-    beside.write_text("\n".join(lines) + "\n")
-    beside.replace(done)  # last: a shard whose lines are there is whole
+    with replacing(done.with_suffix(".safetensors")) as beside:
+        save_file({"frames": np.concatenate(pieces)}, beside)
+    with replacing(done) as beside:  # last: a shard whose lines are there is whole
+        beside.write_text("\n".join(lines) + "\n")
     return done
 
 
@@ -172,15 +173,16 @@ def make_noises(folder: Path, split: Split, pieces: int) -> Path:
         samples = np.clip(0.2 * noise(numbers, int(numbers.uniform(2, 5) * RATE), split), -1, 1)
         made[f"{piece:05d}"] = MEL.encode(samples.astype(np.float32), rate=RATE).astype(np.float16)
     folder.mkdir(parents=True, exist_ok=True)
-    beside = done.with_suffix(".new")
-    save_file(made, beside)
-    beside.replace(done)
+    with replacing(done) as beside:
+        save_file(made, beside)
     return done
 
 
 def read_noises(folder: Path, split: Split) -> list[Frames]:
     """The noises of a pool: [frames, 80] each."""
-    held = load_file(folder / f"{split}-noises.safetensors")
+    file = folder / f"{split}-noises.safetensors"
+    with reading(file, "remove it, and it is made again"):
+        held = load_file(file)
     return [held[name] for name in sorted(held)]
 
 
@@ -221,14 +223,17 @@ def _make(about: tuple[Path, Split, int, int, Kind]) -> Path:
 def read_shard(lines: Path) -> Shard:
     """A shard as it was written."""
     dialogues = []
-    for line in lines.read_text().splitlines():
-        about = json.loads(line)
-        said = tuple(
-            Utterance(**{**u, "pause": tuple(u["pause"]) if u["pause"] else None}) for u in about["utterances"]
-        )
-        dialogues.append((_dialogue(about["dialogue"]), said))
-    kind = cast(Kind, lines.stem.split("-")[1])
-    return Shard(kind, load_file(lines.with_suffix(".safetensors"))["frames"], dialogues)
+    with reading(lines, "remove it, and it is spoken again"):
+        for line in lines.read_text().splitlines():
+            about = json.loads(line)
+            said = tuple(
+                Utterance(**{**u, "pause": tuple(u["pause"]) if u["pause"] else None}) for u in about["utterances"]
+            )
+            dialogues.append((_dialogue(about["dialogue"]), said))
+    sounds = lines.with_suffix(".safetensors")
+    with reading(sounds, f"remove it and {lines.name}, and they are spoken again"):
+        frames = load_file(sounds)["frames"]
+    return Shard(cast(Kind, lines.stem.split("-")[1]), frames, dialogues)
 
 
 def _dialogue(about: Mapping[str, Any]) -> Dialogue:

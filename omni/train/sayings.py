@@ -18,11 +18,13 @@ from omni.nano.codec.source_filter import FRAME, RATE
 from omni.train.codec.data import BEFORE, NANO_VOICE, codes_of, utterance
 from omni.train.dialogue import split_of
 from omni.train.espeak import timed
+from omni.train.keeping import reading, replacing
 from omni.train.skills import WORDS, draw_dialogue, sentence
 from omni.train.words import COUNTED
 
 Codes = NDArray[np.uint8]  # [frames, books]
 FILE = "sayings.safetensors"
+AGAIN = "remove it, and they are said again"
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def make_sayings(folder: Path, codec: NanoCodec, count: int) -> Iterator[str]:
     """
     made = json.dumps({"codec": fingerprint(codec), "answers": count})
     if (folder / FILE).exists():
-        with safe_open(folder / FILE, framework="np") as file:
+        with reading(folder / FILE, AGAIN), safe_open(folder / FILE, framework="np") as file:
             found = file.metadata().get("made")
         if found != made:
             raise ValueError(
@@ -99,9 +101,8 @@ def make_sayings(folder: Path, codec: NanoCodec, count: int) -> Iterator[str]:
         at += len(codes)
         yield text
     folder.mkdir(parents=True, exist_ok=True)
-    beside = folder / f"{FILE}.new"
-    save_file({"codes": np.concatenate(pieces)}, beside, {"where": json.dumps(where), "made": made})
-    beside.replace(folder / FILE)
+    with replacing(folder / FILE) as beside:
+        save_file({"codes": np.concatenate(pieces)}, beside, {"where": json.dumps(where), "made": made})
 
 
 def fingerprint(codec: NanoCodec) -> str:
@@ -116,7 +117,7 @@ def read_sayings(folder: Path) -> Sayings | None:
     """The sayings of a pool; None where none were made."""
     if not (folder / FILE).exists():
         return None
-    with safe_open(folder / FILE, framework="np") as file:
+    with reading(folder / FILE, AGAIN), safe_open(folder / FILE, framework="np") as file:
         where = {
             text: Saying(first, frames, tuple((letter, frame) for letter, frame in starts))
             for text, (first, frames, starts) in json.loads(file.metadata()["where"]).items()

@@ -8,6 +8,7 @@ import pytest
 
 from omni.train import pool
 from omni.train.exam import MEASURES, noisy, questions
+from omni.train.keeping import replacing
 from omni.train.mixing import FLOOR, HEARD, Take, added, decades, scaled, stretched, take, warped
 from omni.train.noises import KINDS, Kind, noise
 from omni.train.pool import (
@@ -106,6 +107,35 @@ def test_noises_are_made_once_and_read_as_they_were_written(tmp_path: Path) -> N
     before = file.stat().st_mtime_ns
     assert make_noises(tmp_path, "dev", pieces=4) == file
     assert file.stat().st_mtime_ns == before
+
+
+def test_damaged_files_of_a_pool_are_named_with_what_to_do(shard: Path, tmp_path: Path) -> None:
+    for suffix in (".jsonl", ".safetensors"):
+        (tmp_path / shard.with_suffix(suffix).name).write_bytes(shard.with_suffix(suffix).read_bytes())
+    for suffix, remedy in (
+        (".safetensors", "remove it and train-espeak-0000.jsonl, and they are spoken again"),
+        (".jsonl", "remove it, and it is spoken again"),
+    ):
+        file = tmp_path / f"train-espeak-0000{suffix}"
+        file.write_bytes(file.read_bytes()[:-100])
+        with pytest.raises(ValueError, match=rf"{file.name} is damaged \(.*\): {remedy}"):
+            read_shard(tmp_path / shard.name)
+    file = make_noises(tmp_path, "dev", pieces=1)
+    file.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"dev-noises\.safetensors is damaged \(.*\): remove it"):
+        read_noises(tmp_path, "dev")
+
+
+def test_a_file_takes_the_place_of_another_when_it_is_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "state"
+    file.write_text("old")
+    seen = []
+    monkeypatch.setattr("os.fsync", lambda _: seen.append((file.read_text(), (tmp_path / "state.new").read_text())))
+    with replacing(file) as beside:
+        beside.write_text("new")
+    assert seen == [("old", "new")]
+    assert file.read_text() == "new"
+    assert [left.name for left in tmp_path.iterdir()] == ["state"]
 
 
 def test_a_pool_of_another_version_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -347,6 +348,22 @@ def test_damaged_weights_are_named(tmp_path: Path, pool: Path, vocabulary: Text)
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r"state\.safetensors is damaged: put a copy in its place"):
         training(tmp_path / "run", pool, vocabulary)
+
+
+def test_a_checkpoint_that_does_not_fit_on_the_disk_leaves_the_one_before(
+    tmp_path: Path, pool: Path, vocabulary: Text
+) -> None:
+    run = training(tmp_path / "run", pool, vocabulary)
+    run.run(1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(OSError, match=r"state\.safetensors could not be written .*: is the disk full\?"):
+            run.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not (tmp_path / "run" / "state.safetensors.new").exists()
+    assert training(tmp_path / "run", pool, vocabulary).standing.step == 1
 
 
 def test_every_setting_that_changes_the_weights_is_one_of_the_shape(vocabulary: Text) -> None:

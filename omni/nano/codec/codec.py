@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -93,7 +94,11 @@ class NanoCodec:
         if about["format"] != FORMAT:
             raise ValueError(f"{about_file} has format {about['format']}, and this version reads {FORMAT}")
         net = CodecNet(CodecSpec(**about["spec"]))
-        weights = load_file(Path(folder) / "model.safetensors")
+        file = Path(folder) / "model.safetensors"
+        try:
+            weights = load_file(file)
+        except SafetensorError as wrong:
+            raise ValueError(f"{file} is damaged: put a copy in its place ({wrong})") from None
         net.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
         return cls(net)
 

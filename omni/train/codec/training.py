@@ -31,6 +31,7 @@ from omni.nano.codec.source_filter import (
 )
 from omni.train.codec.data import SEEDS, UTTERANCES, Speech, speech, utterance
 from omni.train.codec.scores import likeness, sentences
+from omni.train.keeping import replacing
 from omni_tokenizers.optional import need
 
 RESOLUTIONS = ((1024, 256), (512, 128), (256, 64))  # window and hop, samples
@@ -158,9 +159,8 @@ class Training:
             state = self._optimizer.state[parameter]
             tensors |= {f"{name}.{place}": state[name] for name in ("step", "exp_avg", "exp_avg_sq")}
         tensors["at"] = torch.tensor(self.step)
-        new = file.with_suffix(".new")
-        save_file(tensors, new)
-        new.replace(file)
+        with replacing(file) as beside:
+            save_file(tensors, beside)
 
     def load(self, file: Path) -> None:
         """Go on where `save` left off."""
