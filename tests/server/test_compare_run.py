@@ -15,10 +15,12 @@ import soundfile
 
 from omni.engine.protocol import Engine
 from omni.engine.scripted import Hang, Say, ScriptedEngine, Speak, Stamp
+from omni.train.words import in_words
 from omni_server.client.answer import Stage
 from omni_server.client.talk import Talk
 from omni_server.client.wishes import Wishes
 from omni_server.compare.figures import stacked
+from omni_server.compare.numerals import words
 from omni_server.compare.page import page
 from omni_server.compare.questions import Question, read
 from omni_server.compare.rows import Row, rows
@@ -101,6 +103,11 @@ def test_a_fast_wrong_answer_is_counted_as_wrong() -> None:
         ("That is six, since one times six is what it was.", True),
         ("One times six is seven.", False),
         ("Five or six.", True),
+        ("One times six is 6.", True),
+        ("Twenty six.", False),
+        ("It's sixty-six, or 16.", False),
+        ("One hundred and six.", False),
+        ("6.5", False),
         ("", False),
     ],
 )
@@ -108,6 +115,24 @@ def test_what_an_answer_repeats_of_the_question_is_not_what_it_says(said: str, r
     asked = Question(question(lead=0.2, speech=0.6), "What is one times six?", ("Six.",))
     assert asked.judged(said) is right
     assert replace(asked, right=()).judged(said) is None
+
+
+def test_a_number_is_right_in_words_and_in_digits() -> None:
+    for number in range(1000):
+        for said in (in_words(number), in_words(number).replace(" ", "-"), f"{number}"):
+            assert words(f"that's {said}, or so") == ["that's", f"{number}", "or", "so"]
+    asked = Question(question(lead=0.2, speech=0.6), "How much is 15 plus 17?", ("Thirty two.",))
+    assert asked.judged("15 plus 17 is 32.")
+    assert not asked.judged("Fifteen plus seventeen is one hundred thirty two.")
+    assert words("one two twenty three, the 4th") == ["1", "2", "23", "the", "4th"]
+    assert words("three o’clock") == ["3", "o'clock"]
+
+
+def test_a_right_answer_without_a_word_is_refused(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "one.wav", question(lead=0.1, speech=0.3).samples, 16_000)
+    (tmp_path / "questions.jsonl").write_text('{"file": "one.wav", "right": ["four", "?"]}')
+    with pytest.raises(ValueError, match=r"line 1 is no question \(right is .*, and one of them holds no word\)"):
+        read([tmp_path])
 
 
 def test_an_interrupted_answer_stops_within_the_network_and_the_detector(measured: Measured) -> None:

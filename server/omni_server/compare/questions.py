@@ -6,7 +6,6 @@ Only `file` is needed: without `right` nobody judges the answer, without `speech
 """
 
 import json
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from omni_server.client.recording import Recording
+from omni_server.compare.numerals import words
 
 LISTED = "questions.jsonl"
 BUNDLED = Path(__file__).parent / "questions"
@@ -41,17 +41,8 @@ class Question:
         """Whether an answer is right, apart from what it repeats of the question; None where nobody knows."""
         if not self.right:
             return None
-        said = f" {' '.join(beyond(plain(self.ask).split(), plain(text).split()))} "
-        return any(f" {plain(one)} " in said for one in self.right)
-
-
-def plain(text: str) -> str:
-    """Words alone.
-
-    >>> plain("  It's Twelve, sir!")
-    "it's twelve sir"
-    """
-    return " ".join(re.findall(r"[\w']+", text.lower()))
+        said = f" {' '.join(beyond(words(self.ask), words(text)))} "
+        return any(f" {' '.join(words(one))} " in said for one in self.right)
 
 
 def beyond(asked: Sequence[str], said: Sequence[str]) -> list[str]:
@@ -118,6 +109,8 @@ def _listed(path: Path) -> list[Question]:
             right = said.get("right", [])
             if isinstance(right, str):
                 raise TypeError(f"right is {right!r}, and not a list")
+            if not all(words(str(one)) for one in right):
+                raise TypeError(f"right is {right!r}, and one of them holds no word")
             found.append(Question(recording, str(said.get("ask", "")), tuple(map(str, right))))
         except (KeyError, IndexError, TypeError, AttributeError, json.JSONDecodeError) as wrong:
             raise ValueError(f'{at} is no question ({wrong}): write {{"file": …, "ask": …, "right": […]}}') from None
