@@ -182,6 +182,8 @@ def test_who_does_not_answer_is_told_and_in_no_percentile(monkeypatch: pytest.Mo
     p50 = row(rows(found), "native voice-to-voice p50")
     assert (p50.value, p50.holds) == (None, False)
     assert row(rows(found), "native turns not counted: failed").value == 2
+    right = row(rows(found), "native answers right")
+    assert (right.value, right.n) == (0, 2)
     assert "–" in report(found, rows(found))
 
 

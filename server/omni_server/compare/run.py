@@ -101,7 +101,10 @@ class Run:
                 answer = await talk.answer(patience=PATIENCE)
                 return turn_of(answer, talk, contestant.name, question, number, 1)
         except Refusal as refused:
-            return Turn(contestant.name, question.name, number, 1, error=str(refused), excluded=_why(refused))
+            return Turn(
+                contestant.name, question.name, number, 1,
+                right=question.judged(""), error=str(refused), excluded=_why(refused),
+            )  # fmt: skip
 
     async def _interrupt(self, contestant: Contestant, question: Question, number: int) -> Turn:
         nothing = Turn(contestant.name, question.name, number, 1, excluded=("interrupted",))
