@@ -103,6 +103,8 @@ class Bundle:
             from omni.nano.codec import NanoCodec
 
             codec = NanoCodec.load(folder / CODEC)
+        if "text" not in found.tokenizers:
+            raise ValueError(f"{folder} lacks tokenizer.json: without its vocabulary a model can say nothing")
         tokens = Tokens(**found.tokenizers, codec=codec)
         if (script := found.config.get("script", SCRIPT)) != SCRIPT:
             raise ValueError(

@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from omni.bundle import Bundle
+from omni.model.load import read_json
 from omni.train.checkpoint import RECIPE, STATE
 from omni.train.fitting import require_fit
 from omni.train.pool import VERSION
@@ -20,7 +21,9 @@ from omni.train.recipe import Recipe, load_or_train, model, tokenizers
 
 def bundle_of(folder: Path, codec: Any = None) -> Bundle:
     """What a training folder holds now, as a bundle; the training may go on meanwhile."""
-    recipe = Recipe.of(json.loads((folder / RECIPE).read_text()))
+    recipe = Recipe.of(read_json(folder / RECIPE))
+    if not (folder / STATE).exists():
+        raise ValueError(f"the training in {folder} has written no checkpoint yet: wait for its first")
     tokens = tokenizers(load_or_train(recipe, folder), codec)
     built = model(recipe, tokens)
     require_fit(built, recipe, folder)
@@ -40,7 +43,7 @@ def blended(bundle: Bundle, start: Path, share: float) -> Bundle:
     with torch.no_grad():
         for name, weight in model.state_dict().items():
             weight.lerp_(before[name].to(weight), 1 - share)
-    with_hash = json.loads((start / "config.json").read_text()).get("recipe_hash")
+    with_hash = read_json(start / "config.json").get("recipe_hash")
     return Bundle(model, bundle.tokens, bundle.codec, {**bundle.about, "blend": share, "blended_with": with_hash})
 
 

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from omni.model.load import read_json
 from omni.model.omni import Omni
 from omni.model.stem import CausalStem
 from omni.nano.codec.codec import NanoCodec
@@ -75,7 +76,7 @@ class Training:
             if found is None:
                 shutil.copy(self.start / "tokenizer.json", self.folder)
                 self.model.load_state_dict(load_file(self.start / "model.safetensors"))
-                step = int(json.loads((self.start / "config.json").read_text()).get("step", 0))
+                step = int(read_json(self.start / "config.json").get("step", 0))
                 self.standing = Standing(step, began=step, origin=origin)
         (self.folder / RECIPE).write_text(json.dumps(self.recipe.config(), indent=1) + "\n")
         self.crew = hire(self.helpers, help_read, self.modules, self.recipe, self.folder, self.pool, self.codec)

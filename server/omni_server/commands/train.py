@@ -81,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
     from tqdm import tqdm
 
+    from omni.model.load import read_json
     from omni.nano.codec.codec import SHIPPED, NanoCodec
     from omni.train.checkpoint import STATE
     from omni.train.export import blended, bundle_of, ship
@@ -97,11 +98,12 @@ def run(args: argparse.Namespace) -> int:
             "so much of what was trained, the rest of the bundle that it began with"
         )
     for flag, least in (("dialogues", 0), ("recorded", 0), ("exercises", 0), ("sayings", 0), ("processes", 1),
-                        ("steps", 0), ("cool", 0)):  # fmt: skip
-        if getattr(args, flag) < least:
+                        ("steps", 0), ("cool", 0), ("senses", 0)):  # fmt: skip
+        if (getattr(args, flag) or 0) < least:
             raise ValueError(f"--{flag} {getattr(args, flag)}: at least {least} is needed")
-    if args.device != "cpu" and not (args.device.startswith("cuda") and torch.cuda.is_available()):
-        raise ValueError(f"--device {args.device}: torch finds none here; there is cpu")
+    cards = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    if args.device not in ("cpu", *cards, *(["cuda"] if cards else [])):
+        raise ValueError(f"--device {args.device}: torch finds none here; there is {', '.join(['cpu', *cards])}")
     if args.export is not None:
         args.export.mkdir(parents=True, exist_ok=True)
     codec_folder = args.codec or (SHIPPED if SHIPPED.is_dir() else None)
@@ -115,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
         )
     checkpoint = args.folder / STATE
     if args.start is not None and not checkpoint.exists():
-        stands = int(json.loads((args.start / "config.json").read_text()).get("step", 0))
+        stands = int(read_json(args.start / "config.json").get("step", 0))
         if args.steps <= stands:
             raise ValueError(
                 f"--steps {args.steps}: the weights of --start stand at {stands}, and steps count on from there"
