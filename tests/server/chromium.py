@@ -9,7 +9,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile as sf
 from playwright.async_api import Browser, Page, async_playwright
 
 from omni.engine.clock import SystemClock
@@ -56,6 +58,16 @@ async def browser(microphone: Path) -> AsyncIterator[Browser]:
             yield running
         finally:
             await running.close()
+
+
+@asynccontextmanager
+async def hearing_a_tone(folder: Path, rate: int = 16_000) -> AsyncIterator[Browser]:
+    """One whose microphone hears a tone of a second, then silence for two and a half, again and again."""
+    tone = 0.3 * np.sin(np.arange(rate) * (2 * np.pi * 220 / rate))
+    file = folder / "tone.wav"
+    sf.write(file, np.concatenate((tone, np.zeros(rate * 5 // 2))), rate)
+    async with browser(file) as running:
+        yield running
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,11 +21,7 @@ ANSWER = (Say("It is a red circle."), Speak(0.4))
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def chrome(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
-    """Its microphone hears a tone of a second, then silence for two and a half, again and again."""
-    tone = 0.3 * np.sin(np.arange(RATE) * (2 * np.pi * 220 / RATE))
-    file = Path(tmp_path_factory.mktemp("microphone"), "tone.wav")
-    sf.write(file, np.concatenate((tone, np.zeros(RATE * 5 // 2))), RATE)
-    async with chromium.browser(file) as browser:
+    async with chromium.hearing_a_tone(tmp_path_factory.mktemp("microphone")) as browser:
         yield browser
 
 

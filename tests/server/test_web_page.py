@@ -3,12 +3,9 @@
 import base64
 import io
 from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
 
-import numpy as np
 import pytest
 import pytest_asyncio
-import soundfile as sf
 from PIL import Image
 from playwright.async_api import Browser
 
@@ -24,7 +21,6 @@ from tests.server.chromium import page, scripted
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-RATE = 16_000  # Hz
 ANSWER = (Say("It is "), Speak(0.4), Say("a red circle."), Speak(0.6))
 LONG = (Say("Once upon a time "), Speak(30.0))
 HEARD = "document.querySelector('#waterfall .total') && omni.talk.loudspeaker.energy > 0.01"
@@ -49,11 +45,7 @@ class WritesDown(ScriptedEngine):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def chrome(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
-    """Its microphone hears a tone of a second, then silence for two and a half, again and again."""
-    tone = 0.3 * np.sin(np.arange(RATE) * (2 * np.pi * 220 / RATE))
-    file = Path(tmp_path_factory.mktemp("microphone"), "tone.wav")
-    sf.write(file, np.concatenate((tone, np.zeros(RATE * 5 // 2))), RATE)
-    async with chromium.browser(file) as browser:
+    async with chromium.hearing_a_tone(tmp_path_factory.mktemp("microphone")) as browser:
         yield browser
 
 
