@@ -3,12 +3,9 @@
 import re
 from collections.abc import Sequence
 
-SMALL = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-VALUES = {word: value for value, word in enumerate(SMALL)} | {word: 10 * ten for ten, word in enumerate(TENS, 2)}
+from omni.train.words import NUMBERS, TENS
+
+VALUES = {word: value for value, word in enumerate(NUMBERS)} | {word: 10 * ten for ten, word in enumerate(TENS, 2)}
 SCALES = {"hundred": 100, "thousand": 1000, "million": 1_000_000}
 
 
