@@ -14,7 +14,7 @@ from omni.engine.native.engine import NativeEngine
 from omni.engine.native.flat import Flat
 from omni.engine.native.lane import Lane
 from omni.engine.native.prefixes import Nobody
-from omni.engine.native.rehearsal import best_threads
+from omni.engine.native.rehearsal import choose_threads
 from omni.engine.native.reply import Reply
 from omni.model.omni import Omni, OmniSpec
 from omni.model.sampling import Sampler
@@ -104,7 +104,7 @@ def rows(quick: bool) -> Iterable[Row]:
     lanes, peer = Lanes(16), llama_of(bundle().model)
     stepper = lanes.engine.stepper
     assert isinstance(stepper, Flat)
-    threads, for_many = (best_threads(stepper, sessions) for sessions in (1, 16))
+    threads = choose_threads(stepper, 1)
     prompt = torch.tensor([lanes.prompts[0]])
     silent = list(bundle().special.values())
     settings: dict[str, Any] = {"max_new_tokens": SAID, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
@@ -118,13 +118,13 @@ def rows(quick: bool) -> Iterable[Row]:
         with_threads(threads, lanes.answer), peers, bar=3.0, runs=3 if quick else 15,
     )  # fmt: skip
     yield max(found, key=lambda row: -row.ratio)  # beside the faster of the peers
-    torch.set_num_threads(for_many)
-    stepper.threads = for_many
+    threads = choose_threads(stepper, 16)
     rounds = range(3 if quick else 15)
     pairs = [(median(lanes.steps(lanes.begin(16))), median(lanes.steps(lanes.begin(1)))) for _ in rounds]
     ours, one = median(a for a, _ in pairs), median(b for _, b in pairs)
     ratio = median(2.5 * b / a for a, b in pairs)
-    yield Row("a step of 16 sessions", ours, 2.5 * one, "2.5 × a step of one", "ms", ratio, 1.0, ratio >= 1, len(pairs))
+    work = f"a step of 16 sessions; {threads} threads"
+    yield Row(work, ours, 2.5 * one, "2.5 × a step of one", "ms", ratio, 1.0, ratio >= 1, len(pairs))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from omni.engine.native.ear import Ear
 from omni.model.kernels import FEW
 from omni.model.stem import State, Stem
 
-WIDTH, WORDS, LONGEST = 12, 7, 60  # tokens of a sound
+WIDTH, WORDS, LONGEST = 12, 7, 100  # tokens of a sound
 STEMS = {
     "words": Stem(bins=6, hidden=16, blocks=2, kernel=3, spread=24, words=WORDS),
     "one block": Stem(bins=6, hidden=16, blocks=1, kernel=5, spread=8, words=WORDS),

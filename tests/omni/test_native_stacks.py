@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from omni.engine.native.flat import Flat
 from omni.engine.native.graphs import Graphs
 from omni.engine.native.rows import Row
-from omni.model.kernels import exponentiate
+from omni.model.kernels import exponentiate, multiply
 from omni.model.omni import Omni
 from omni.model.reach import CAUSAL
 from tests.omni.small_omni import model
 
-SLOTS, CAPACITY = 5, 40
+SLOTS, CAPACITY = 9, 40
 MODELS = {"grouped": model(), "one head each": model(1, kv_heads=4)}
 EXACT = {name: copy.deepcopy(net).double() for name, net in MODELS.items()}
 KINDS = {  # the stack, the models, how far from what is right
@@ -93,6 +93,15 @@ def test_the_compiled_exponential_is_numpys(values: list[float]) -> None:
     want = np.exp(x.astype(np.float64))
     exponentiate(x, np.empty(len(x), np.int32))
     np.testing.assert_allclose(x, want, rtol=5e-7)
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 20), st.integers(0, 99))
+def test_the_compiled_product_is_numpys(rows: int, outs: int, width: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    x, weight = (random.normal(size=(n, width)).astype(np.float32) for n in (rows, outs))
+    y = np.full((rows, outs), np.nan, np.float32)
+    multiply(x, weight, y)
+    np.testing.assert_allclose(y, x.astype(np.float64) @ weight.T.astype(np.float64), rtol=0, atol=1e-5)
 
 
 def test_a_slot_takes_only_what_follows_what_it_holds() -> None:

@@ -22,7 +22,7 @@ from omni.engine.native.graphs import Graphs
 from omni.engine.native.lane import Lane
 from omni.engine.native.pace import Beat
 from omni.engine.native.prefixes import Prefixes
-from omni.engine.native.rehearsal import best_threads, rehearse
+from omni.engine.native.rehearsal import choose_threads, rehearse
 from omni.engine.native.schedule import Schedule
 from omni.engine.native.session import NativeSession
 from omni.engine.native.slots import Slots
@@ -164,9 +164,7 @@ class NativeEngine:
         with torch.inference_mode():
             if isinstance(self.stepper, Flat):
                 self.embedding.prepare()
-                threads = self.stepper.threads = best_threads(self.stepper, self.sessions)
-                torch.set_num_threads(threads)
-                log.info("a step is fastest with %d threads", threads)
+                log.info("a step is fastest with %d threads", choose_threads(self.stepper, self.sessions))
             else:
                 self.stepper.prepare(self.sessions + len(self.transcripts.slots))
             rehearse(self.stepper, self.tick, self.sessions, self.times)

@@ -6,6 +6,7 @@ The tokens of all rows lie one after another, unpadded, whatever mixture of prom
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from omni.model.kernels import FEW, Array
 from omni.model.omni import Omni
 from omni.model.walker import Walker, normed
 
-SHARED = 4  # rows from which on threads share them
+SHARED = 8  # rows from which on threads share them
 
 
 class Flat:
@@ -27,52 +28,51 @@ class Flat:
         self.width = model.spec.width
         self.walker = Walker(model, capacity)
         self.cache = model.cache(slots=slots, capacity=capacity)
-        self.threads = 1  # that a step of single tokens is shared by
+        self.threads = 1  # that share a compiled step
         self._others: ThreadPoolExecutor | None = None
         self._compiled = Walker.can(model)
+
+    def compiles(self, tokens: int) -> bool:
+        """Whether a step of so many is one call of compiled loops."""
+        return self._compiled and tokens <= FEW
 
     def step(self, x: Tensor, rows: Sequence[Row]) -> Tensor:
         """Read the next tokens of some slots: x [tokens, width], row after row → hidden states, the same shape."""
         for row in rows:
             self.cache.take(row.slot, row.start, row.count)
         x = x.clone()  # the residual stream, added to in place
-        if len(x) > FEW or not self._compiled:
-            self._many(x, rows)
-        elif self.threads > 1 and len(rows) >= SHARED:
-            self._shared(x.numpy(), rows)
-        else:
+        if self.compiles(len(x)):
             self._few(x.numpy(), rows)
+        else:
+            self._many(x, rows)
         return self.walker.end(x)
 
     def _few(self, x: Array, rows: Sequence[Row]) -> None:
-        """The compiled stack, over x in place."""
+        """The compiled stack, over x in place; of many rows each thread reads some: nobody waits between layers."""
         slots, places = np.array([row.slot for row in rows]), np.array([row.start for row in rows])
+        ends = [0, *accumulate(row.count for row in rows)]
         if len(x) > len(rows):
             slots = np.repeat(slots, [row.count for row in rows])
             places = np.concatenate([np.arange(row.start, row.start + row.count) for row in rows])
         seen = places + 1
-        at = 0
-        for row in rows:
+        for at, row in zip(ends, rows, strict=False):
             for first, after in row.pictures:
                 seen[at + first : at + after] = row.start + after
-            at += row.count
-        self.walker.walk(x, self.cache, slots, places, seen)
 
-    def _shared(self, x: Array, rows: Sequence[Row]) -> None:
-        """The same, with the rows shared among threads: each reads all weights, and nobody waits between layers."""
+        def walk(first: int, after: int) -> None:
+            part = slice(ends[first], ends[after])
+            self.walker.walk(x[part], self.cache, slots[part], places[part], seen[part])
+
+        share = -(-len(rows) // self.threads) if len(rows) >= SHARED else len(rows)
+        others = [self._helpers().submit(walk, at, min(at + share, len(rows))) for at in range(share, len(rows), share)]
+        walk(0, share)
+        for other in others:
+            other.result()
+
+    def _helpers(self) -> ThreadPoolExecutor:
         if self._others is None:
             self._others = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="stack")
-        size = -(-len(rows) // self.threads)
-        mine, *others = (rows[at : at + size] for at in range(0, len(rows), size))
-        first, done = sum(row.count for row in mine), []
-        own = x[:first]
-        for share in others:
-            after = first + sum(row.count for row in share)
-            done.append(self._others.submit(self._few, x[first:after], share))
-            first = after
-        self._few(own, mine)
-        for future in done:
-            future.result()
+        return self._others
 
     def _many(self, x: Tensor, rows: Sequence[Row]) -> None:
         """The stack by calls of torch, over x in place."""

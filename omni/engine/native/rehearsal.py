@@ -15,7 +15,7 @@ from omni.engine.native.tick import Stepper, Tick
 
 PAST = 512  # tokens that each slot seems to hold: 20 s of sound
 RUNS = 2 * FEWEST
-BETTER = 0.7  # of the time with fewer threads, for more of them to be worth it: others want the cores too
+BETTER = 0.75  # of the time with fewer threads, for more of them to be worth it: others want the cores too
 
 
 def step_seconds(stepper: Stepper, rows: int, runs: int, tick: Tick | None = None) -> list[float]:
@@ -36,19 +36,25 @@ def step_seconds(stepper: Stepper, rows: int, runs: int, tick: Tick | None = Non
     return took[2:]
 
 
-def best_threads(stepper: Flat, sessions: int) -> int:
-    """How many threads a step of half the sessions is fastest with; few where it makes little difference."""
-    before, rows = torch.get_num_threads(), max(1, sessions // 2)
+def choose_threads(stepper: Flat, sessions: int) -> int:
+    """Give it the threads that a step of all sessions is fastest with; few where it makes little difference.
+
+    The compiled loops have threads of their own, and torch then has one: its threads wait busily, for what is no
+    work of theirs.
+    """
+    compiled, rows = stepper.compiles(sessions), max(1, sessions)
     best, least = 1, float("inf")
-    cores = os.cpu_count() or 1
-    for threads in [n for n in (1, 2, 4, 8, 16) if n <= cores]:
-        stepper.threads = threads  # of the compiled loops,
-        torch.set_num_threads(threads)  # and of torch, whose steps those of many sessions are
+
+    def use(threads: int) -> None:
+        stepper.threads = threads if compiled else 1
+        torch.set_num_threads(1 if compiled else threads)
+
+    for threads in [n for n in (1, 2, 4, 8, 16) if n <= (os.cpu_count() or 1)]:
+        use(threads)
         took = median(step_seconds(stepper, rows, 8))
         if took < BETTER * least:
             best, least = threads, took
-    stepper.threads = 1
-    torch.set_num_threads(before)
+    use(best)
     return best
 
 

@@ -67,15 +67,12 @@ class Tape:
     items: list[Item] = field(default_factory=list)
     sound: tuple[int, int] = (0, 0)  # the latest sound: its first token and the one after its last
     most: int = 0  # tokens that it ever held: beyond them nothing was written
+    capacity: int = field(init=False)  # tokens that there is room for
     stands_for: NDArray[np.uint8] = field(init=False)  # [capacity], what each token stands for
 
     def __post_init__(self) -> None:
+        self.capacity = len(self.vectors)
         self.stands_for = np.zeros(self.capacity, np.uint8)
-
-    @property
-    def capacity(self) -> int:
-        """Tokens that there is room for."""
-        return len(self.vectors)
 
     @property
     def room(self) -> int:
