@@ -41,7 +41,7 @@ class Flat:
         for row in rows:
             self.cache.take(row.slot, row.start, row.count)
         x = x.clone()  # the residual stream, added to in place
-        if self.compiles(len(x)):
+        if self.compiles(x.shape[0]):
             self._few(x.numpy(), rows)
         else:
             self._many(x, rows)

@@ -99,7 +99,7 @@ class Tape:
 
     def put(self, vectors: Tensor, stand_for: int = OF_TEXT) -> None:
         """More tokens, by their vectors [tokens, width]."""
-        first = self._grow(len(vectors))
+        first = self._grow(vectors.shape[0])
         self.stands_for[first : self.length] = stand_for
         self.vectors[first : self.length] = vectors
 

@@ -84,7 +84,7 @@ class Tick:
             parts.append(tape.vectors[tape.read : tape.read + count])
         hidden = self.stepper.step(parts[0] if len(parts) == 1 else torch.cat(parts), rows)  # [tokens, width]
         last = hidden  # [rows, width]
-        if len(hidden) > len(rows):
+        if hidden.shape[0] > len(rows):
             lasts = torch.tensor([row.count for row in rows]).cumsum(0) - 1
             last = hidden[lasts.to(hidden.device)]
         sums = last.sum(1).tolist()  # not finite where anything in the row is not
@@ -111,7 +111,7 @@ class Tick:
                 with alone(lane):
                     lane.owner.predicted(chance)
         if speaking:
-            self._say([work[number][0] for number in speaking], last if len(speaking) == len(last) else last[speaking])
+            self._say([work[number][0] for number in speaking], _rows(last, speaking))
 
     def scores(self, hidden: Tensor) -> Tensor:
         """Of every text id: [rows, width] → [rows, ids]."""
@@ -164,11 +164,12 @@ class Tick:
     def _choose_words(self, replies: list[Reply], texts: list[int], hidden: Tensor, ids: dict[int, int]) -> list[int]:
         """Put what these replies say next into `ids`; those that say a frame instead come back."""
         scores = self.scores(hidden)  # [texts, ids]
-        more = scores[:, self.more].tolist()
+        undecided = any(replies[n].next == "either" for n in texts)
+        more = scores[:, self.more].tolist() if undecided else []
         now = [replies[n].legal for n in texts]
         scores += self.legal["no"] if now.count("no") == len(now) else torch.stack([self.legal[n] for n in now])
         going = []
-        if any(replies[n].next == "either" for n in texts):
+        if undecided:
             best = scores.max(1).values.tolist()
             speaks = [replies[n].next == "either" and m > b for n, m, b in zip(texts, more, best, strict=True)]
             going = [n for n, frame in zip(texts, speaks, strict=True) if frame]
@@ -181,4 +182,4 @@ class Tick:
 
 def _rows(x: Tensor, which: list[int]) -> Tensor:
     """Some rows of x, in their order; all of them without a copy."""
-    return x if len(which) == len(x) else x[which]
+    return x if len(which) == x.shape[0] else x[which]
