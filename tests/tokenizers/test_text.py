@@ -196,8 +196,16 @@ def test_training_refuses_what_cannot_be_trained():
         Text.train("x", vocab_size=300)
     with pytest.raises(TypeError, match="text 1 is int"):
         Text.train(["x", 3], vocab_size=300)
-    with pytest.raises(ValueError, match="different"):
-        Text.train(["x"], vocab_size=300, special=["<s>", "<s>"])
+    with pytest.raises(ValueError, match="has an empty name"):
+        Text.train(map(pytest.fail, ["the texts were read"]), vocab_size=300, special=[""])
+
+
+@pytest.mark.parametrize("names", ["<s>", ["<s>", "<s>"], [3]])
+def test_names_of_special_tokens_are_different_strings_and_no_one_string(names: Any):
+    with pytest.raises(ValueError, match="different names"):
+        Text.train(["x"], vocab_size=300, special=names)
+    with pytest.raises(ValueError, match="different names"):
+        Text.load(tiktoken_file(ranks()), pattern="cl100k", special=names)
 
 
 @pytest.mark.parametrize("pattern", ["cl100k_base", r"\w+", r"[ -~]+", r"\S+"])
@@ -257,13 +265,17 @@ def test_damaged_tiktoken_files_are_refused_with_the_line():
         Text.load(good, pattern="cl100k", special={"<s>": 3})
 
 
-def test_special_tokens_need_a_name_and_an_id_that_can_be_one():
+def test_special_tokens_need_a_name_and_an_id_that_can_be_one(tmp_path):
     file = tiktoken_file(ranks())
     with pytest.raises(ValueError, match="id 2000 has an empty name"):
         Text.load(file, pattern="cl100k", special=[""])
     for number in (-1, 2**31):
         with pytest.raises(ValueError, match=f"{number}.*must lie in"):
             Text.load(file, pattern="cl100k", special={"<s>": number})
+    with pytest.raises(TypeError, match=r"'<s>' has the id 2000\.0; an id is a whole number"):
+        Text.load(file, pattern="cl100k", special={"<s>": 2000.0})
+    numpys = Text.load(file, pattern="cl100k", special={"<s>": np.int64(2000)})
+    assert Text.load(numpys.save(tmp_path / "text.json")).special == {"<s>": 2000}
     passed_over = Text.load(json.dumps(hub_json(LLAMA3, special=("",))).encode())
     assert passed_over.encode("hello") == Text.load(file, pattern="llama3").encode("hello")
     assert passed_over.special == {}

@@ -4,10 +4,12 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping, Sequence
+from operator import index
 from typing import Any
 
 from omni_tokenizers.text.bytelevel import ByteLevel
 from omni_tokenizers.text.patterns import PATTERNS
+from omni_tokenizers.text.special import check_names
 
 EMPTY = b"="  # Whisper's multilingual file ends with an empty token, written so
 LINE = re.compile(rb"[A-Za-z0-9+/]+=* \d+\s*")
@@ -20,6 +22,9 @@ def looks_like_tiktoken(data: bytes) -> bool:
 
 def load_tiktoken(data: bytes, pattern: str, special: Mapping[str, int] | Sequence[str], where: str) -> ByteLevel:
     """Read the ranks; the file says nothing of the pattern or the special tokens, so they are given."""
+    check_names(special)
+    if isinstance(special, Mapping):
+        special = {name: _id(name, number) for name, number in special.items()}
     ranks: dict[bytes, int] = {}
     for number, line in enumerate(data.splitlines(), 1):
         if not line.strip():
@@ -45,6 +50,13 @@ def load_tiktoken(data: bytes, pattern: str, special: Mapping[str, int] | Sequen
     if not isinstance(special, Mapping):
         special = {name: len(ranks) + place for place, name in enumerate(special)}
     return ByteLevel(ranks, PATTERNS.get(pattern, pattern), special=special, added={})
+
+
+def _id(name: str, number: Any) -> int:
+    try:
+        return index(number)
+    except TypeError:
+        raise TypeError(f"the special token {name!r} has the id {number!r}; an id is a whole number") from None
 
 
 def load_tekken(content: Mapping[str, Any], where: str) -> ByteLevel:

@@ -45,6 +45,12 @@ def split(text: str, search: re.Pattern[str] | None) -> Iterator[tuple[str, bool
         yield text[begin:], False
 
 
+def check_names(names: Collection[str]) -> None:
+    """Refuse names for special tokens that are not different strings; one str would pass for its characters."""
+    if isinstance(names, str) or len(set(names)) != len(names) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"special tokens must be a list of different names, not {names!r}")
+
+
 class Policies:
     """Reads a policy for one vocabulary: which names are tokens in this text, and which are an error."""
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from omni_tokenizers.text.alphabet import STAND_IN, to_bytes
 from omni_tokenizers.text.bytelevel import ByteLevel
 from omni_tokenizers.text.patterns import PATTERNS
+from omni_tokenizers.text.special import check_names
 from omni_tokenizers.text.spelling import for_tokenizers
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
@@ -13,8 +14,7 @@ BYTES = 256
 
 def train(texts: Iterable[str], vocab_size: int, pattern: str, special: Sequence[str], min_frequency: int) -> ByteLevel:
     """Learn merges. Byte b gets the id b, merges follow in the order learned, special tokens come last."""
-    if len(set(special)) != len(special) or not all(isinstance(name, str) and name for name in special):
-        raise ValueError(f"special tokens must be different, non-empty names, not {list(special)!r}")
+    check_names(special)
     smallest = BYTES + len(special)
     if not isinstance(vocab_size, int) or vocab_size < smallest:
         raise ValueError(
@@ -24,7 +24,8 @@ def train(texts: Iterable[str], vocab_size: int, pattern: str, special: Sequence
         raise TypeError("train takes many texts, not one str: pass [text]")
     split = PATTERNS.get(pattern, pattern)
     letters = {bytes([byte]): byte for byte in range(BYTES)}
-    ByteLevel(letters, split, special={}, added={})  # refuses a pattern that cannot be used before anything is learned
+    # Refuses a pattern or a name that cannot be used before anything is learned.
+    ByteLevel(letters, split, special={name: BYTES + place for place, name in enumerate(special)}, added={})
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
