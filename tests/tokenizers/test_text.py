@@ -136,8 +136,9 @@ def test_an_id_may_be_any_kind_of_whole_number(whole: Any):
     assert one.decode([*ids, whole(ids[0])], skip_special=True) == "hih"
     decoder = one.decoder()
     assert "".join(decoder.push(whole(number)) for number in ids) == "hi"
-    with pytest.raises(ValueError, match="not in this vocabulary"):
-        decoder.push(float(ids[0]))
+    for refused in (decoder.push, lambda number: one.decode([number]), lambda number: one.decode(np.array([number]))):
+        with pytest.raises(ValueError, match="not in this vocabulary"):
+            refused(float(ids[0]))
     words = Text.load(Tokenizer(models.WordLevel({"a": 0, "b": 1}, unk_token="a")).to_str().encode())
     assert words.decode([whole(1), 0]) == "b a"
     for wrong in (whole(7), 1.0, -1, None):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -171,12 +172,13 @@ class Text:
             raise ValueError(f"the ids of this vocabulary have no bytes of their own ({self.why}): use decode")
         numbers = _numbers(ids)
         try:
-            return self._joined(pieces, numbers, skip_special)
+            return self._joined(pieces, map(index, numbers), skip_special)  # 104.0 would be found as 104
         except (KeyError, TypeError):
-            # Plain ints are not looked at beforehand: that made a decode a fifth longer.
-            return self._joined(pieces, [known(number, pieces) for number in numbers], skip_special)
+            for number in numbers:
+                known(number, pieces)  # raises for the first that is wrong
+            raise
 
-    def _joined(self, pieces: Mapping[int, bytes], numbers: list[int], skip_special: bool) -> bytes:
+    def _joined(self, pieces: Mapping[int, bytes], numbers: Iterable[int], skip_special: bool) -> bytes:
         if not skip_special and self._engine.leading_space is None:
             return b"".join(map(pieces.__getitem__, numbers))
         trim = Trim(self._engine.leading_space)
