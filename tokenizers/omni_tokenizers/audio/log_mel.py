@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MelWindow:
     """One of the 30 s windows of a clip."""
 

@@ -32,7 +32,7 @@ class Overlay:
     length: int  # samples
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Mixed:
     """An utterance after mixing; `overlay` is None where it was left alone."""
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Quantized:
     """What the quantizer made of the features."""
 

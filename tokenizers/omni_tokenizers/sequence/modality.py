@@ -15,7 +15,7 @@ Array = NDArray[Any]
 Arrays = Mapping[str, Array]  # by name, each [tokens, …]: row i belongs to token i
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Encoded:
     """The tokens of one source, or of the next piece of a live one.
 

@@ -15,6 +15,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from omni_tokenizers.image.pixels import is_tensor
+
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm")
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".aiff", ".aif")
 TEXT_SUFFIXES = (".txt", ".md", ".json", ".csv", ".html", ".py", ".toml", ".yaml", ".yml", ".xml", ".rst")
@@ -26,7 +28,7 @@ class Part:
     modality: ClassVar[str]
 
     def __eq__(self, other: object) -> bool:
-        # Arrays compare by value and dtype, so that "decode gives the parts back" is a plain ==.
+        # Arrays and tensors compare by value and dtype, so that "decode gives the parts back" is a plain ==.
         return type(self) is type(other) and all(
             _same(getattr(self, f.name), getattr(other, f.name))
             for f in fields(self)  # type: ignore[arg-type]
@@ -36,6 +38,14 @@ class Part:
 
 
 def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, (list, tuple)):
+        return type(a) is type(b) and len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, Mapping):
+        return type(a) is type(b) and a.keys() == b.keys() and all(_same(a[name], b[name]) for name in a)
+    if is_tensor(a) or is_tensor(b):
+        if not (is_tensor(a) and is_tensor(b)) or (a.dtype, a.shape, a.device) != (b.dtype, b.shape, b.device):
+            return False
+        return bool(((a == b) | ((a != a) & (b != b))).all())  # NaN differs from itself
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         a, b = np.asarray(a), np.asarray(b)
         return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")

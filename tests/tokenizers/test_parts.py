@@ -1,0 +1,44 @@
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from omni_tokenizers.audio import LogMel
+from omni_tokenizers.audio.mixing import mix
+from omni_tokenizers.audio.quantizer import GumbelQuantizer
+from omni_tokenizers.sequence import Audio, Encoded, Film, Image, Tagged
+
+NUMBERS = np.arange(24.0, dtype=np.float32).reshape(3, 2, 4)
+HOLES = torch.tensor([1.0, float("nan")])
+
+
+@pytest.mark.parametrize(
+    ("one", "same", "other"),
+    [
+        (Image(torch.tensor(NUMBERS)), Image(torch.tensor(NUMBERS)), Image(torch.tensor(NUMBERS + 1))),
+        (Image(torch.tensor(NUMBERS)), Image(torch.tensor(NUMBERS)), Image(torch.tensor(NUMBERS, dtype=torch.float64))),
+        (Image(torch.tensor(NUMBERS)), Image(torch.tensor(NUMBERS)), Image(NUMBERS)),
+        (Audio(HOLES, 16_000), Audio(HOLES.clone(), 16_000), Audio(HOLES.flip(0), 16_000)),
+        (Film([NUMBERS, NUMBERS], 0.5), Film([NUMBERS.copy(), NUMBERS], 0.5), Film([NUMBERS, NUMBERS + 1], 0.5)),
+        (Film([NUMBERS], 0.5), Film([NUMBERS.copy()], 0.5), Film([NUMBERS, NUMBERS], 0.5)),
+        (Tagged("a", {"z": NUMBERS}), Tagged("a", {"z": NUMBERS.copy()}), Tagged("a", {"z": NUMBERS + 1})),
+    ],
+)
+def test_parts_are_equal_where_what_they_hold_is(one: Any, same: Any, other: Any) -> None:
+    assert one == same
+    assert one != other
+
+
+def test_results_that_hold_arrays_can_be_compared_and_kept_in_a_set() -> None:
+    sound = np.ones(400, np.float32)
+    makes: list[Any] = [
+        lambda: Encoded({"values": NUMBERS}),
+        lambda: LogMel().window(sound),
+        lambda: mix(sound, seed=3, share=0),
+        lambda: GumbelQuantizer(width=4, entries=4, size=4)(torch.zeros(1, 2, 4)),
+    ]
+    for make in makes:
+        one, another = make(), make()
+        assert one != another
+        assert len({one, another, one}) == 2
