@@ -286,14 +286,31 @@ def test_a_normalisation_of_lists_or_arrays_is_that_of_tuples() -> None:
         )
 
 
+def test_a_colour_of_a_list_or_an_array_is_that_of_a_tuple() -> None:
+    for kind in (list, np.array):
+        for make in (lambda c: Patches(background=c), lambda c: Patches(resize=Pad(c)), lambda c: LongestSide(fill=c)):
+            same = make(kind((1, 2, 3)))
+            assert same == make((1, 2, 3))
+            assert hash(same) == hash(make((1, 2, 3)))
+
+
+def test_a_policy_is_given_and_not_its_class() -> None:
+    with pytest.raises(TypeError, match="pass one such as"):
+        Patches(16, resize=Square)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"size": 0}, "size=0"),
         ({"registers": -1}, "registers=-1"),
         ({"order": "zigzag"}, "hwc, chw, qwen"),
+        ({"order": None}, "order=None is not one of hwc, chw, qwen"),
         ({"normalize": "vgg"}, "imagenet, clip, half, siglip, none"),
+        ({"normalize": None}, "normalize=None is not one of imagenet, clip, half, siglip, none"),
         ({"background": (0, 0, 256)}, "0 to 255"),
+        ({"background": (0, 0, 2.5)}, "0 to 255"),
+        ({"background": 255}, "0 to 255"),
     ],
 )
 def test_settings_that_cannot_work_are_refused_when_made(options: dict, words: str) -> None:
@@ -307,6 +324,9 @@ def test_settings_that_cannot_work_are_refused_when_made(options: dict, words: s
         (lambda: Square(0), "side=0"),
         (lambda: Square(225).plan(9, 9, 16), "225 is not a multiple of patch 16: 224 would be"),
         (lambda: ShortSideCrop(64, crop=65), "crop=65"),
+        (lambda: ShortSideCrop(64, crop=32.0), r"crop=32\.0 must be a whole number"),
+        (lambda: ShortSideCrop(64, rounding="floor"), "rounding='floor' is neither"),
+        (lambda: Square(32, "cubic").plan(9, 9, 16), "resample='cubic' is not one of bilinear, bicubic"),
         (lambda: SmartResize(min_pixels=10, max_pixels=5), "min_pixels=10"),
         (lambda: SmartResize().plan(4020, 20, 14), "201 times as long as wide"),
         (lambda: Tiles(28, max_tiles=2, min_tiles=3), "min_tiles=3"),

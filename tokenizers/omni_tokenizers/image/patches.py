@@ -13,7 +13,7 @@ from omni_tokenizers.image.from_tensor import pixels_of_tensor
 from omni_tokenizers.image.grid import Kind, PatchGrid, Values
 from omni_tokenizers.image.normalize import NORMALIZATIONS, Normalize, affine
 from omni_tokenizers.image.order import ORDERS, Order, grid_positions, patchify, unpatchify
-from omni_tokenizers.image.pixels import MAX_PIXELS, WHITE, Color, Layout, check_color, check_size, is_tensor
+from omni_tokenizers.image.pixels import MAX_PIXELS, WHITE, Color, Layout, as_color, check_size, is_tensor
 from omni_tokenizers.image.plan import Plan, View
 from omni_tokenizers.image.read import ImageSource, borrow_pixels, read_image
 from omni_tokenizers.image.resize import Exact, Resize, resize_from, resize_settings
@@ -53,12 +53,13 @@ class Patches:
             raise ValueError(f"size={self.size!r} must be a whole number of pixels, at least 1")
         if not isinstance(self.registers, int) or self.registers < 0:
             raise ValueError(f"registers={self.registers!r} must be a whole number of at least 0")
-        if not hasattr(self.resize, "plan"):
+        if not hasattr(self.resize, "plan") or isinstance(self.resize, type):
             raise TypeError(f"resize={self.resize!r} is not a policy: pass one such as Square(224)")
-        check_color(self.background, "background")
-        # Names become what they stand for, so that equal settings compare equal.
-        object.__setattr__(self, "order", Order.named(self.order) if isinstance(self.order, str) else self.order)
-        if isinstance(self.normalize, str):
+        # Names and lists become what they stand for, so that equal settings compare equal.
+        object.__setattr__(self, "background", as_color(self.background, "background"))
+        if not isinstance(self.order, Order):
+            object.__setattr__(self, "order", Order.named(self.order))
+        if not isinstance(self.normalize, Normalize):
             object.__setattr__(self, "normalize", Normalize.named(self.normalize))
 
     @property

@@ -1,6 +1,7 @@
 """What "pixels" means in this package, and the errors a picture can cause."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from operator import index
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, Union
 
 import numpy as np
@@ -49,10 +50,19 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
         )
 
 
-def check_color(color: Sequence[int], name: str) -> None:
-    """Refuse what is not three whole numbers from 0 to 255."""
-    if len(color) != 3 or not all(isinstance(c, int) and 0 <= c <= 255 for c in color):
-        raise ValueError(f"{name}={color!r} must be three whole numbers from 0 to 255 (red, green, blue)")
+def as_color(values: Iterable[int], name: str) -> Color:
+    """Three whole numbers from 0 to 255, of a list or an array too, as what can be compared and kept in a table.
+
+    >>> as_color([255, 0, 0], "fill")
+    (255, 0, 0)
+    """
+    try:
+        red, green, blue = map(index, values)
+    except (TypeError, ValueError):
+        red = green = blue = -1
+    if min(red, green, blue) < 0 or max(red, green, blue) > 255:
+        raise ValueError(f"{name}={values!r} must be three whole numbers from 0 to 255 (red, green, blue)")
+    return red, green, blue
 
 
 def is_tensor(value: object) -> bool:

@@ -1,7 +1,7 @@
 """What will be done to an image, from its size alone: scale it, then cut windows out of it."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from omni_tokenizers.image.pixels import BLACK, Color
 
@@ -43,6 +43,8 @@ class Plan:
     fill: Color = BLACK  # of padding
 
     def __post_init__(self) -> None:
+        if self.resample not in get_args(Resample):
+            raise ValueError(f"resample={self.resample!r} is not one of {', '.join(get_args(Resample))}")
         for width, height in {view.scaled for view in self.views}:
             if width * height > MAX_SCALED_PIXELS:
                 raise ValueError(

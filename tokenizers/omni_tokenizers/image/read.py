@@ -20,7 +20,7 @@ from omni_tokenizers.image.pixels import (
     Layout,
     Pixels,
     UnreadableImage,
-    check_color,
+    as_color,
     check_size,
     is_tensor,
     readonly,
@@ -73,7 +73,7 @@ def borrow_pixels(
     source: ImageSource, *, background: Color, layout: Layout | None, max_pixels: int, lend: bool = True
 ) -> NDArray[np.uint8]:
     """Like `read_image`, for use at once and reading only: with `lend`, a Pillow image's own four bytes a pixel."""
-    check_color(background, "background")
+    background = as_color(background, "background")
     if is_tensor(source):
         check_size(*array_size(_shape(source), layout or "chw"), max_pixels)
         tensor = pixels_of_tensor(source, background=background, layout=layout or "chw")  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, Literal, Protocol
 
-from omni_tokenizers.image.pixels import BLACK, Color, check_color, check_sides
+from omni_tokenizers.image.pixels import BLACK, Color, as_color, check_sides
 from omni_tokenizers.image.plan import Plan, Resample, Size, View
 
 
@@ -46,7 +46,7 @@ class Pad:
     center: bool = False
 
     def __post_init__(self) -> None:
-        check_color(self.fill, "fill")
+        object.__setattr__(self, "fill", as_color(self.fill, "fill"))
 
     def plan(self, width: int, height: int, patch: int) -> Plan:
         """The image in a window that is the next multiple of the patch."""
@@ -88,8 +88,10 @@ class ShortSideCrop:
 
     def __post_init__(self) -> None:
         _check_side(self.side, "side")
-        if self.crop is not None and not 1 <= self.crop <= self.side:
-            raise ValueError(f"crop={self.crop} must be from 1 to side={self.side}")
+        if self.crop is not None and not (isinstance(self.crop, int) and 1 <= self.crop <= self.side):
+            raise ValueError(f"crop={self.crop!r} must be a whole number from 1 to side={self.side}")
+        if self.rounding not in ("down", "even"):
+            raise ValueError(f'rounding={self.rounding!r} is neither "down" nor "even"')
 
     def plan(self, width: int, height: int, patch: int) -> Plan:
         """The centre of the scaled image."""
@@ -116,7 +118,7 @@ class LongestSide:
 
     def __post_init__(self) -> None:
         _check_side(self.side, "side")
-        check_color(self.fill, "fill")
+        object.__setattr__(self, "fill", as_color(self.fill, "fill"))
 
     def plan(self, width: int, height: int, patch: int) -> Plan:
         """The whole image in the top left corner of its window."""
