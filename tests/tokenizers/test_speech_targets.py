@@ -12,6 +12,7 @@ from omni_tokenizers.audio.mixing import Overlay, energy, gain, lay, mix, snr
 from omni_tokenizers.audio.negatives import batch_negatives, negatives
 from omni_tokenizers.audio.quantizer import GumbelQuantizer, perplexity
 from omni_tokenizers.audio.spans import span_mask, span_masks
+from omni_tokenizers.audio.wav2vec import FixedNorm
 from tests.tokenizers.small_speech import noise
 
 SEEDS = st.one_of(st.integers(0, 2**40), st.tuples(st.integers(0, 9), st.integers(0, 10**6)))
@@ -157,6 +158,19 @@ def test_a_fifth_of_the_utterances_are_mixed_and_a_tenth_of_those_with_noise():
     assert abs(len(laid) / 10_000 - 0.2) < 0.02
     assert abs(sum(overlay.kind == "noise" for overlay in laid) / len(laid) - 0.1) < 0.02
     assert {overlay.source for overlay in laid if overlay.kind == "speech"} == {0, 1}
+
+
+@pytest.mark.parametrize("kind", [torch.tensor, np.ndarray.tolist, lambda x: (x * 32768).astype(np.int16)])
+def test_sound_of_any_kind_is_mixed_and_measured_as_the_samples_it_stands_for(kind):
+    levels = np.random.default_rng(0).integers(-3000, 3000, (3, 400)).astype(np.float32) / 32768
+    plain = mix(levels[0], seed=3, noise=list(levels[1:]), share=1.0)
+    same = mix(kind(levels[0]), seed=3, noise=[kind(clip) for clip in levels[1:]], share=1.0)
+    assert same.overlay == plain.overlay == mix(levels[0], seed=3, noise=levels[1:], share=1.0).overlay
+    assert np.array_equal(same.samples, plain.samples)
+    assert np.array_equal(lay(kind(levels[0]), kind(levels[1 + same.overlay.source]), same.overlay), plain.samples)
+    assert FixedNorm.of(kind(levels[0])) == FixedNorm.of(levels[0])
+    with pytest.raises(ValueError, match="sample 0 is nan"):
+        mix(np.full(9, np.nan), seed=0)
 
 
 def test_silence_and_empty_clips_are_left_as_they_are():

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from omni_tokenizers.audio.spans import Seed
-from omni_tokenizers.audio.waveform import Wave
+from omni_tokenizers.audio.waveform import Samples, Wave, as_waveform
 
 SHARE = 0.2  # of the utterances get something laid over them
 NOISE_SHARE = 0.1  # of those, where there is both speech and noise to lay
@@ -67,24 +67,25 @@ def snr(primary: Wave, other: Wave) -> float:
     return 10 * log10(own / theirs)
 
 
-def lay(primary: Wave, other: Wave, overlay: Overlay) -> Wave:
+def lay(primary: Samples, other: Samples, overlay: Overlay) -> Wave:
     """Add the scaled piece of `other`; returns a new array."""
+    primary, other = as_waveform(primary), as_waveform(other)
     begin, source, length = overlay.start, overlay.source_start, overlay.length
     if min(begin, source, length) < 0 or begin + length > len(primary) or source + length > len(other):
         raise ValueError(
             f"{length} samples from {source} of {len(other)} do not fit at {begin} of {len(primary)}: make it shorter"
         )
-    mixed = primary.astype(np.float32, copy=True)
+    mixed = primary.copy()
     mixed[begin : begin + length] += np.float32(gain(primary, other, overlay.snr)) * other[source : source + length]
     return mixed
 
 
 def mix(
-    utterance: Wave,
+    utterance: Samples,
     seed: Seed,
     *,
-    speech: Sequence[Wave] = (),
-    noise: Sequence[Wave] = (),
+    speech: Sequence[Samples] = (),
+    noise: Sequence[Samples] = (),
     share: float = SHARE,
     noise_share: float = NOISE_SHARE,
     speech_snr: tuple[float, float] = SPEECH_SNR,
@@ -103,13 +104,14 @@ def mix(
     for name, (low, high) in (("speech_snr", speech_snr), ("noise_snr", noise_snr)):
         if not low <= high:
             raise ValueError(f"{name} is ({low}, {high}); the lower end comes first")
+    utterance = as_waveform(utterance)
     draw = np.random.default_rng(seed)
-    if draw.random() >= share or not (speech or noise):
-        return Mixed(utterance.astype(np.float32, copy=True), None)
-    noisy = bool(noise) and (not speech or draw.random() < noise_share)
+    if draw.random() >= share or not (len(speech) or len(noise)):
+        return Mixed(utterance.copy(), None)
+    noisy = len(noise) > 0 and (not len(speech) or draw.random() < noise_share)
     clips, (low, high) = (noise, noise_snr) if noisy else (speech, speech_snr)
     source = int(draw.integers(len(clips)))
-    other = clips[source]
+    other = as_waveform(clips[source])
     length = min(int(draw.integers(len(utterance) // 2 + 1)), len(other))
     overlay = Overlay(
         kind="noise" if noisy else "speech",

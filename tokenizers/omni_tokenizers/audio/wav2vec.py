@@ -25,7 +25,7 @@ from omni_tokenizers.audio.read import AudioSource
 from omni_tokenizers.audio.resampler import Resampler
 from omni_tokenizers.audio.wav2vec_encoder import ConvShape, FeatureEncoder
 from omni_tokenizers.audio.wav2vec_weights import encoder_of, load_checkpoint
-from omni_tokenizers.audio.waveform import Samples, Wave
+from omni_tokenizers.audio.waveform import Samples, Wave, as_waveform
 from omni_tokenizers.tokenizer import CannotStream
 
 VARIANCE_FLOOR = 1e-7  # keeps silence finite
@@ -47,9 +47,9 @@ class FixedNorm:
             raise ValueError(f"mean {self.mean} and variance {self.variance}: both finite, variance ≥ 0")
 
     @classmethod
-    def of(cls, samples: Wave) -> "FixedNorm":
+    def of(cls, samples: Samples) -> "FixedNorm":
         """The statistics of these samples (of an earlier utterance, or of a corpus)."""
-        wide = samples.astype(np.float64)
+        wide = as_waveform(samples).astype(np.float64)
         return cls(float(wide.mean()), float(wide.var())) if wide.size else cls(0.0, 1.0)
 
     def __call__(self, samples: Wave) -> Wave:
