@@ -7,8 +7,10 @@ import torch
 from omni_tokenizers.audio import LogMel
 from omni_tokenizers.audio.mixing import mix
 from omni_tokenizers.audio.quantizer import GumbelQuantizer
-from omni_tokenizers.sequence import Audio, Encoded, Film, Image, Tagged
+from omni_tokenizers.sequence import Audio, Encoded, Film, Image, Omni, Tagged
+from tests.tokenizers.mixed_parts import noise
 
+OMNI = Omni(audio=LogMel(floor="fixed"))
 NUMBERS = np.arange(24.0, dtype=np.float32).reshape(3, 2, 4)
 HOLES = torch.tensor([1.0, float("nan")])
 
@@ -42,3 +44,18 @@ def test_results_that_hold_arrays_can_be_compared_and_kept_in_a_set() -> None:
         one, another = make(), make()
         assert one != another
         assert len({one, another, one}) == 2
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_sound_in_lists_is_counted_as_it_is_encoded(channels: int) -> None:
+    sound = noise(0, 4_000)
+    samples: Any = sound.tolist() if channels == 1 else np.stack([sound, sound]).tolist()
+    assert OMNI.count(Audio(samples, 16_000)) == len(OMNI.encode(Audio(samples, 16_000))) == 7
+
+
+@pytest.mark.parametrize("rate", [44.1, 16_000.0, "16000", True])
+def test_a_rate_is_a_whole_number_of_hertz_in_a_part_too(rate: Any) -> None:
+    for call in (OMNI.encode, OMNI.count, OMNI.stream().push):
+        with pytest.raises(TypeError, match="a sample rate is a whole number of Hz"):
+            call(Audio(noise(0, 4_000), rate))
+    assert OMNI.encode(Audio(noise(0, 4_000), np.int64(16_000))) == OMNI.encode(Audio(noise(0, 4_000), 16_000))

@@ -149,9 +149,7 @@ def length_of(part: Part, kind: type[Any]) -> tuple[int, int]:
             raise ValueError(f"{kind.__name__} says {rate} Hz, its file says {info.rate} Hz: leave rate out")
         return int(info.samples), int(info.rate)
     shape = getattr(source, "shape", None)
-    if shape is None:
-        return len(source), _stated(rate, kind)
-    if len(shape) == 1:
+    if shape is not None and len(shape) == 1:
         return int(shape[0]), _stated(rate, kind)
     from omni_tokenizers.audio import as_waveform
 
@@ -172,4 +170,4 @@ def _source(part: Part, kind: type[Any]) -> tuple[Any, int | None]:
 def _stated(rate: int | None, kind: type[Any]) -> int:
     if rate is None:
         raise ValueError(f"samples do not say their rate: {kind.__name__}(samples, rate=16000)")
-    return int(rate)
+    return rate
