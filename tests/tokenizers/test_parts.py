@@ -7,7 +7,7 @@ import torch
 from omni_tokenizers.audio import LogMel
 from omni_tokenizers.audio.mixing import mix
 from omni_tokenizers.audio.quantizer import GumbelQuantizer
-from omni_tokenizers.sequence import Audio, Encoded, Film, Image, Omni, Tagged
+from omni_tokenizers.sequence import Audio, Encoded, Film, Frames, Image, Omni, Tagged, join
 from tests.tokenizers.mixed_parts import noise
 
 OMNI = Omni(audio=LogMel(floor="fixed"))
@@ -59,3 +59,12 @@ def test_a_rate_is_a_whole_number_of_hertz_in_a_part_too(rate: Any) -> None:
         with pytest.raises(TypeError, match="a sample rate is a whole number of Hz"):
             call(Audio(noise(0, 4_000), rate))
     assert OMNI.encode(Audio(noise(0, 4_000), np.int64(16_000))) == OMNI.encode(Audio(noise(0, 4_000), 16_000))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int32])
+@pytest.mark.parametrize("rows", [8, 10])
+def test_ready_frames_keep_their_type_in_a_stream(rows: int, dtype: Any) -> None:
+    frames = np.arange(rows * 80).reshape(rows, 80).astype(dtype)
+    stream = OMNI.stream()
+    out = [stream.push(Frames("audio", frames[:5])), stream.push(Frames("audio", frames[5:])), stream.finish()]
+    assert join(out) == OMNI.encode(Frames("audio", frames))

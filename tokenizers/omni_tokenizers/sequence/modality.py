@@ -148,6 +148,8 @@ class Grouper:
         return self._dress(grouped(rows, self._group))
 
     def _join(self, rows: Array) -> Array:
+        if self._held is not None and not len(rows):
+            return self._held  # which has the type of the rows before; what a source gives at its end may have another
         return rows if self._held is None or not len(self._held) else np.concatenate([self._held, rows])
 
 
