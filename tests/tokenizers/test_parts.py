@@ -7,7 +7,8 @@ import torch
 from omni_tokenizers.audio import LogMel
 from omni_tokenizers.audio.mixing import mix
 from omni_tokenizers.audio.quantizer import GumbelQuantizer
-from omni_tokenizers.sequence import Audio, Encoded, Film, Frames, Image, Omni, Tagged, join
+from omni_tokenizers.sequence import Audio, Encoded, Film, Frames, Ids, Image, Omni, Tagged, join
+from omni_tokenizers.text import Text
 from tests.tokenizers.mixed_parts import noise
 
 OMNI = Omni(audio=LogMel(floor="fixed"))
@@ -44,6 +45,12 @@ def test_results_that_hold_arrays_can_be_compared_and_kept_in_a_set() -> None:
         one, another = make(), make()
         assert one != another
         assert len({one, another, one}) == 2
+
+
+@pytest.mark.parametrize("wrong", [5, {1, 2}, iter((1, 2)), np.ones((1, 2), int)])
+def test_ids_are_one_row(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="ids are one row of whole numbers, not"):
+        Omni(text=Text.of_bytes()).encode(Ids(wrong))
 
 
 @pytest.mark.parametrize("channels", [1, 2])

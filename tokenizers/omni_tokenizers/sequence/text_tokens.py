@@ -55,6 +55,8 @@ class TextTokens:
 
     def _checked(self, ids: tuple[int, ...]) -> Any:
         array = np.array(ids)
+        if array.ndim != 1:
+            raise TypeError(f"ids are one row of whole numbers, not {type(ids).__name__}: pass a tuple of them")
         if len(array) and array.dtype.kind not in "iu":
             raise TypeError(f"ids are {array.dtype}; whole numbers are needed")
         size = self.text.size
