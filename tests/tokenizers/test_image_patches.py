@@ -208,7 +208,7 @@ def test_a_batch_never_changes_an_item(device: str | None) -> None:
     patches = Patches(16, resize=NaFlex(30), cls=True, device=device)
     images = [noise(w, h, seed=w) for w, h in [(40, 90), (300, 20), (7, 7), (128, 128)]]
     together = patches.encode_batch(images)
-    padded = pad_patches(together, 40)
+    padded = pad_patches(iter(together), 40)
     for index, image in enumerate(images):
         alone = np.asarray(patches.encode(image).values)
         np.testing.assert_array_equal(np.asarray(together[index].values), alone)

@@ -60,6 +60,7 @@ def test_count_and_array_and_batch_agree_with_encode(text: str, policy: str):
     assert array.dtype == np.int32
     assert array.tolist() == ids
     assert one.encode_batch([text, "", text], special=policy, threads=2) == [ids, [], ids]
+    assert one.encode_batch(iter([text, ""]), special=policy) == [ids, []]
 
 
 def test_a_special_name_in_text_is_an_error_by_default_and_says_what_to_do():

@@ -1,6 +1,6 @@
 """The tokens of one image, and of several padded to one length."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
@@ -78,8 +78,9 @@ class PaddedPatches:
     grids: tuple[tuple[tuple[int, int], ...], ...]  # of each image, of each view
 
 
-def pad_patches(items: Sequence[PatchGrid], length: int | None = None) -> PaddedPatches:
+def pad_patches(items: Iterable[PatchGrid], length: int | None = None) -> PaddedPatches:
     """Pad images to `length` tokens, or to the longest; no value of an item changes."""
+    items = list(items)
     if not items:
         raise ValueError("pad_patches needs at least one image")
     longest = max(map(len, items))

@@ -133,11 +133,12 @@ class Text:
         return self._engine.array(text, self._policies.check(text, special))
 
     def encode_batch(
-        self, texts: Sequence[str], *, special: Policy = "error", threads: int | None = None
+        self, texts: Iterable[str], *, special: Policy = "error", threads: int | None = None
     ) -> list[list[int]]:
         """Return the ids of each text; the engines let go of Python's lock, so threads help (default: one a core)."""
         if isinstance(texts, str):
             raise TypeError("encode_batch takes many texts, not one str: use encode, or pass [text]")
+        texts = list(texts)
         workers = min(threads or os.cpu_count() or 1, len(texts))
         if workers <= 1:
             return [self.encode(text, special=special) for text in texts]
