@@ -245,6 +245,12 @@ def test_wrong_settings_are_refused_with_the_value(make, message):
         make()
 
 
+def test_a_shape_of_lists_is_that_of_tuples():
+    same = ConvShape(channels=[8] * 7, strides=list(ConvShape.strides))
+    assert same == ConvShape(channels=(8,) * 7)
+    assert hash(same) == hash(ConvShape(channels=(8,) * 7))
+
+
 @pytest.mark.parametrize("wrong", [None, 1, "true", np.True_])
 def test_a_normalisation_that_would_be_passed_over_is_refused(wrong):
     with pytest.raises(TypeError, match="True, False or a FixedNorm"):

@@ -34,6 +34,9 @@ class ConvShape:
     def __post_init__(self) -> None:
         if self.norm not in get_args(Norm):
             raise ValueError(f"norm is {self.norm!r}; the feature encoders have {get_args(Norm)}")
+        # Lists, as configuration files give them, become what can be compared and kept in a table.
+        for name in ("kernels", "strides", "channels"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if not len(self.kernels) == len(self.strides) == len(self.channels) > 0:
             raise ValueError(
                 f"{len(self.kernels)} kernels, {len(self.strides)} strides, {len(self.channels)} channels: "
