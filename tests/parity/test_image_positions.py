@@ -118,6 +118,12 @@ def test_an_array_comes_back_as_an_array_of_the_same_values() -> None:
     np.testing.assert_array_equal(ours, resample_positions(learned, (5, 9), "timm").numpy())
 
 
+@pytest.mark.parametrize("laid_out", [lambda x: x[::-1].copy()[::-1], lambda x: x.astype(">f4"), np.asfortranarray])
+def test_an_array_may_lie_in_memory_in_any_way(laid_out) -> None:
+    learned = table(16).numpy()
+    np.testing.assert_array_equal(resample_positions(laid_out(learned), (5, 7)), resample_positions(learned, (5, 7)))
+
+
 @pytest.mark.parametrize(
     ("rows", "options", "words"),
     [

@@ -74,7 +74,9 @@ def resample_positions(
     if isinstance(table, np.ndarray):
         import torch
 
-        new = _resample(torch.tensor(table[prefix:]), (rows, columns), grid, how).numpy().astype(table.dtype)
+        # A copy by numpy, since torch takes neither strides below 0 nor another byte order.
+        copy = torch.from_numpy(np.array(table[prefix:], np.float32))
+        new = _resample(copy, (rows, columns), grid, how).numpy().astype(table.dtype)
         return np.concatenate([table[:prefix], new])
     import torch
 
