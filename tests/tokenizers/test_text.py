@@ -302,6 +302,15 @@ def test_other_kinds_of_file_are_refused(data: bytes):
         Text.load(data)
 
 
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [("pre_tokenizer", {}), ("normalizer", "NFC"), ("added_tokens", 3), ("model", {"vocab": {"a": "0"}})],
+)
+def test_a_tokenizer_json_with_a_part_of_another_kind_is_refused(place: str, value: Any):
+    with pytest.raises(ValueError, match="these bytes"):
+        Text.load(json.dumps({**hub_json(LLAMA3), place: value}).encode())
+
+
 def test_our_own_file_cut_short_or_from_the_future_is_refused(tmp_path):
     path = vocabulary("cl100k").save(tmp_path / "v.json")
     data = path.read_bytes()
@@ -310,6 +319,9 @@ def test_our_own_file_cut_short_or_from_the_future_is_refused(tmp_path):
     content = json.loads(data)
     with pytest.raises(ValueError, match="version 9"):
         Text.load(json.dumps({**content, "version": 9}).encode())
+    for wrong in ({"tokens": ["?"]}, {"special": 3}, {"pattern": None}):
+        with pytest.raises(ValueError, match="these bytes: damaged"):
+            Text.load(json.dumps({**content, "state": {**content["state"], **wrong}}).encode())
     del content["state"]["pattern"]
     with pytest.raises(ValueError, match="damaged"):
         Text.load(json.dumps(content).encode())

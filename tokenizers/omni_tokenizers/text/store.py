@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -110,35 +111,37 @@ def _read(data: bytes, where: str, pattern: str | None, special: Mapping[str, in
     if looks_like_sentencepiece(data):
         return Loaded(Sentencepiece(data, where), {}, {})
     if data.lstrip()[:1] == b"{":
-        content = _json(data, where)
-        if content.get("format") == FORMAT:
-            return _own(content, where)
-        if "vocab" in content and "config" in content:
-            return Loaded(load_tekken(content, where), {}, {})
-        return Loaded(load_hf(content, where), {}, {})
+        return _content(_json(data, where), where)
     raise ValueError(
         f"{where} is no vocabulary that is known here: it is neither .tiktoken, tokenizer.json, tekken, sentencepiece "
         f"nor our own JSON; it begins with {data[:24]!r}"
     )
 
 
+def _content(content: Mapping[str, Any], where: str) -> Loaded:
+    try:
+        if content.get("format") == FORMAT:
+            return _own(content, where)
+        if "vocab" in content and "config" in content:
+            return Loaded(load_tekken(content, where), {}, {})
+        return Loaded(load_hf(content, where), {}, {})
+    except (KeyError, TypeError, AttributeError, binascii.Error) as error:
+        raise ValueError(f"{where}: damaged ({type(error).__name__}: {error})") from error
+
+
 def _own(content: Mapping[str, Any], where: str) -> Loaded:
     if content.get("version") != VERSION:
         raise ValueError(f"{where} is version {content.get('version')!r} of {FORMAT}; this release reads {VERSION}")
-    try:
-        kind, state = content["engine"], content["state"]
-        templates, roles = content["templates"], content["roles"]
-        if kind == "tiktoken":
-            engine: Engine = ByteLevel.of(state)
-        elif kind == "tokenizers":
-            engine = load_hf(state["tokenizer"], where)
-        elif kind == "sentencepiece":
-            engine = Sentencepiece.of(state)
-        else:
-            raise ValueError(f"{where}: no engine is called {kind!r}")
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{where} is damaged ({type(error).__name__}: {error})") from None
-    return Loaded(engine, templates, roles)
+    kind, state = content["engine"], content["state"]
+    if kind == "tiktoken":
+        engine: Engine = ByteLevel.of(state)
+    elif kind == "tokenizers":
+        engine = load_hf(state["tokenizer"], where)
+    elif kind == "sentencepiece":
+        engine = Sentencepiece.of(state)
+    else:
+        raise ValueError(f"{where}: no engine is called {kind!r}")
+    return Loaded(engine, content["templates"], content["roles"])
 
 
 def save(path: str | os.PathLike[str], engine: Engine, chat: Chat) -> Path:
