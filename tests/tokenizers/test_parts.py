@@ -1,3 +1,5 @@
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,9 +9,11 @@ import torch
 from omni_tokenizers.audio import LogMel
 from omni_tokenizers.audio.mixing import mix
 from omni_tokenizers.audio.quantizer import GumbelQuantizer
-from omni_tokenizers.sequence import Audio, Encoded, Film, Frames, Ids, Image, Omni, Tagged, join
+from omni_tokenizers.image import Patches
+from omni_tokenizers.sequence import Audio, Encoded, Film, Frames, Ids, Image, Omni, Sequence, Tagged, join
 from omni_tokenizers.text import Text
 from tests.tokenizers.mixed_parts import noise
+from tests.tokenizers.small_modalities import Heartbeat
 
 OMNI = Omni(audio=LogMel(floor="fixed"))
 NUMBERS = np.arange(24.0, dtype=np.float32).reshape(3, 2, 4)
@@ -75,3 +79,30 @@ def test_ready_frames_keep_their_type_in_a_stream(rows: int, dtype: Any) -> None
     stream = OMNI.stream()
     out = [stream.push(Frames("audio", frames[:5])), stream.push(Frames("audio", frames[5:])), stream.finish()]
     assert join(out) == OMNI.encode(Frames("audio", frames))
+
+
+@pytest.mark.parametrize("step", [Fraction(1, 2), np.float32(0.5), 1])
+def test_a_film_is_saved_whatever_kind_of_number_its_step_is(step: Any, tmp_path: Path) -> None:
+    omni = Omni(image=Patches(2))
+    film = Film(np.zeros((3, 4, 4, 3), np.uint8), step)
+    sequence = omni.encode(film)
+    sequence.save(tmp_path)
+    assert omni.load(tmp_path) == sequence
+    assert omni.decode(sequence) == [film]
+    for wrong in (0, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="must be finite and above 0"):
+            omni.encode(Film([film.pictures[0]], wrong))
+
+
+def test_what_a_plugin_says_of_its_tokens_in_lists_or_numpy_is_saved_too(tmp_path: Path) -> None:
+    class Listed(Heartbeat):
+        def encode(self, part: Any) -> Encoded:
+            return Encoded(
+                {"strength": np.zeros((4, 2), np.float32)}, grids=[np.array([1, 2, 2])], step=np.float32(0.5),
+                group=np.int64(2), units=np.int64(7), meta={"near": np.float32(0.5), "size": np.array([3, 4])},
+            )  # fmt: skip
+
+    sequence = Omni(beats=Listed()).encode(Tagged("beats", None))
+    sequence.save(tmp_path)
+    assert Sequence.load(tmp_path) == sequence
+    assert hash(sequence.spans[0]) == hash(Sequence.load(tmp_path).spans[0])

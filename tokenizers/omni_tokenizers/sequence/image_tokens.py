@@ -69,8 +69,8 @@ class ImageTokens:
         return picture_of(span, arrays)
 
     def _film(self, part: Film) -> Encoded:
-        if not part.step > 0:
-            raise ValueError(f"the pictures of a film are {part.step} s apart: the step must be above 0")
+        if not 0 < part.step < float("inf"):
+            raise ValueError(f"the pictures of a film are {part.step} s apart: the step must be finite and above 0")
         frames = [self.encode(Image(source)) for source in part.pictures]
         if not frames:
             raise ValueError("a film needs at least one picture")

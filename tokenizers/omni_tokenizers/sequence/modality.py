@@ -51,8 +51,10 @@ class Encoded:
     def span(self, modality: str, start: int, part: int, first: int = 0) -> Span:
         """The span of these tokens at `start`."""
         return Span(
-            modality, start, self.length, part=part, attention=self.attention, whole=self.whole, grids=self.grids,
-            step=self.step, first=first, clock=self.clock, group=self.group, units=self.units, meta=_plain(self.meta),
+            modality, start, self.length, part=part, attention=self.attention, whole=self.whole,
+            grids=tuple((int(times), int(rows), int(columns)) for times, rows, columns in self.grids),
+            step=float(self.step), first=first, clock=int(self.clock), group=int(self.group), units=int(self.units),
+            meta=_plain(self.meta),
         )  # fmt: skip
 
 
@@ -81,7 +83,9 @@ class Modality(Protocol):
 
 
 def _plain(value: Any) -> Any:
-    """Tuples as lists and keys as words, as JSON has it, so that a saved and loaded span equals the first one."""
+    """Tuples as lists, keys as words and numpy's as Python's, as JSON has it: a saved and loaded span equals this."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
     if isinstance(value, Mapping):
         return {str(name): _plain(inner) for name, inner in value.items()}
     return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value

@@ -96,6 +96,9 @@ class Film(Part):
     step: float  # seconds from one picture to the next
     modality: ClassVar[str] = "image"
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "step", float(self.step))  # readers of video give fractions, numpy its own floats
+
 
 @dataclass(frozen=True, eq=False)
 class Audio(Part):
