@@ -323,11 +323,14 @@ def test_memory_that_the_caller_uses_again_changes_no_sequence(modality: str, gr
     assert all((array == 1).all() for array in first.payloads[0].values())
 
 
-def test_the_policy_for_special_tokens_travels_with_the_text() -> None:
+@pytest.mark.parametrize("policy", ["allow", {"<|end|>"}, ["<|end|>"]])
+def test_the_policy_for_special_tokens_travels_with_the_text(policy: Any, tmp_path: Path) -> None:
     text = Text.train(["ab ab ab"], vocab_size=260, special=["<|end|>"])
     own = Omni(text=text)
-    part = TextPart("ab<|end|>", "allow")
+    part = TextPart("ab<|end|>", policy)
     sequence = own.encode(part)
+    sequence.save(tmp_path)
+    assert own.load(tmp_path) == sequence
     assert own.decode(sequence) == [part]
     assert sequence.ids[-1] == text.special["<|end|>"]
     assert own.count(part) == len(sequence)

@@ -7,7 +7,7 @@ TextPart('hello')
 'text'
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
@@ -54,14 +54,18 @@ def _same(a: Any, b: Any) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class TextPart(Part):
-    """Text; `special` is the policy for the names of special tokens inside it."""
+    """Text; `special` is the policy for the names of special tokens inside it, as in `Text.encode`."""
 
     text: str
-    special: str = "error"
+    special: str | Collection[str] = "error"
     modality: ClassVar[str] = "text"
 
+    def __post_init__(self) -> None:
+        if isinstance(self.special, Collection) and not isinstance(self.special, str):
+            object.__setattr__(self, "special", frozenset(self.special))
+
     def __repr__(self) -> str:
-        return f"TextPart({self.text!r})"
+        return f"TextPart({self.text!r}{'' if self.special == 'error' else f', special={self.special!r}'})"
 
 
 @dataclass(frozen=True, eq=False)

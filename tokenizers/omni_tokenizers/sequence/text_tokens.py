@@ -104,4 +104,6 @@ class TextTokenStream:
 
 
 def _policy(part: TextPart) -> dict[str, Any]:
-    return {} if part.special == "error" else {"special": part.special}
+    if part.special == "error":
+        return {}
+    return {"special": part.special if isinstance(part.special, str) else sorted(part.special)}
