@@ -217,6 +217,16 @@ def test_a_batch_never_changes_an_item(device: str | None) -> None:
     assert (padded.kind == Kind.PADDING).sum() == 4 * 40 - padded.mask.sum()
 
 
+def test_one_picture_is_no_batch_of_its_rows_or_colours() -> None:
+    patches, picture = Patches(16, resize=Square(32)), noise(40, 50)
+    for one in (picture, torch.from_numpy(picture).permute(2, 0, 1), "picture.png", b"bytes"):
+        with pytest.raises(TypeError, match=r"could be one: pass \[image\]"):
+            patches.encode_batch(one)
+    for many in (picture[None], torch.from_numpy(picture)[None].permute(0, 3, 1, 2), picture.transpose(2, 0, 1)):
+        assert len(patches.encode_batch(many)) == len(many)
+    assert len(patches.encode_batch(list(torch.from_numpy(picture).permute(2, 0, 1)))) == 3
+
+
 def test_padding_refuses_to_lose_patches_or_to_mix_widths() -> None:
     grid = Patches(16).encode(noise(64, 64))
     with pytest.raises(ValueError, match="shorter than the longest image, 16 tokens"):

@@ -99,6 +99,13 @@ class Patches:
 
     def encode_batch(self, images: Iterable[ImageSource], *, layout: Layout | None = None) -> list[PatchGrid]:
         """Each image for itself; `pad_patches` makes one array of the result."""
+        shape = getattr(images, "shape", ())
+        last = (layout or ("chw" if is_tensor(images) else "hwc")) == "hwc"
+        if isinstance(images, (str, bytes)) or (len(shape) == 3 and shape[-1 if last else 0] <= 4):
+            what = f"an array of shape {list(shape)}" if shape else type(images).__name__
+            raise TypeError(
+                f"encode_batch takes many images, and {what} could be one: pass [image], or list(images) if it is many"
+            )
         return [self.encode(image, layout=layout) for image in images]
 
     def decode(self, grid: PatchGrid, *, thumbnail: bool = False) -> NDArray[np.uint8]:
