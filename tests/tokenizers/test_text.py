@@ -198,6 +198,11 @@ def test_training_refuses_what_cannot_be_trained():
         Text.train("x", vocab_size=300)
     with pytest.raises(TypeError, match="text 1 is int"):
         Text.train(["x", 3], vocab_size=300)
+    with pytest.raises(ValueError, match=r"surrogate U\+D800 at character 2"):
+        Text.train(["x", "ab\ud800"], vocab_size=300)
+    with pytest.raises(ValueError, match=r"vocab_size is 300\.5"):
+        Text.train(["x"], vocab_size=300.5)
+    assert Text.train(["x"], vocab_size=np.int64(300)).size == 256
     with pytest.raises(ValueError, match="has an empty name"):
         Text.train(map(pytest.fail, ["the texts were read"]), vocab_size=300, special=[""])
 

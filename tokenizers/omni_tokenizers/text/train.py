@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from omni_tokenizers.text.alphabet import STAND_IN, to_bytes
-from omni_tokenizers.text.bytelevel import ByteLevel
+from omni_tokenizers.text.bytelevel import ByteLevel, surrogate_error
 from omni_tokenizers.text.patterns import PATTERNS
 from omni_tokenizers.text.special import check_names
 from omni_tokenizers.text.spelling import for_tokenizers
@@ -16,7 +16,7 @@ def train(texts: Iterable[str], vocab_size: int, pattern: str, special: Sequence
     """Learn merges. Byte b gets the id b, merges follow in the order learned, special tokens come last."""
     check_names(special)
     smallest = BYTES + len(special)
-    if not isinstance(vocab_size, int) or vocab_size < smallest:
+    if not hasattr(vocab_size, "__index__") or vocab_size < smallest:  # numpy's whole numbers have it too
         raise ValueError(
             f"vocab_size is {vocab_size!r}; the 256 bytes and {len(special)} special tokens need {smallest}"
         )
@@ -33,15 +33,18 @@ def train(texts: Iterable[str], vocab_size: int, pattern: str, special: Sequence
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    tokenizer.train_from_iterator(
-        _checked(texts),
-        trainers.BpeTrainer(
-            vocab_size=vocab_size - len(special),
-            min_frequency=min_frequency,
-            initial_alphabet=list(STAND_IN.values()),
-            show_progress=False,
-        ),
-    )
+    try:
+        tokenizer.train_from_iterator(
+            _checked(texts),
+            trainers.BpeTrainer(
+                vocab_size=vocab_size - len(special),
+                min_frequency=min_frequency,
+                initial_alphabet=list(STAND_IN.values()),
+                show_progress=False,
+            ),
+        )
+    except UnicodeEncodeError as error:
+        raise surrogate_error(error.object, error.start) from None
     learned = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])[BYTES:]
     ranks = dict(letters)
     for token, _ in learned:
