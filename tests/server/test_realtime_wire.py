@@ -343,8 +343,12 @@ def test_a_number_that_json_cannot_show_is_not_taken_to_be_shown() -> None:
     assert command.param == "session.tracing"
 
 
-def test_an_answer_keeps_the_format_with_which_it_began() -> None:
+def test_an_answer_keeps_the_format_with_which_it_began_and_says_so_at_its_end() -> None:
     wire, sound = dialect(), events.AudioDelta(events.Place("resp_1", "item_1", 0), np.zeros(2400, np.float32), 24_000)
     wire.write(events.ResponseCreated(events.Answer("resp_1")))
     update(wire, audio={"output": {"format": {"type": "audio/pcmu"}}})
     assert len(base64.b64decode(json.loads(wire.write(sound)[0])["delta"])) == 4800
+    update(wire, audio={"output": {"voice": "cedar"}}, max_output_tokens=7)
+    done = json.loads(wire.write(events.ResponseDone(events.Answer("resp_1", "completed"), None))[0])["response"]
+    assert done["audio"]["output"] == {"format": {"type": "audio/pcm", "rate": 24000}, "voice": "marin"}
+    assert done["max_output_tokens"] == "inf"

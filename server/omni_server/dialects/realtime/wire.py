@@ -29,7 +29,7 @@ STRICT = json.JSONDecoder(parse_constant=_no_constant)  # made once: json.loads 
 
 
 class RealtimeDialect:
-    """One connection. Holds the session as the client sees it, and the format of each answer's sound."""
+    """One connection. Holds the session as the client sees it, and how it was when each answer began."""
 
     def __init__(self, session: dict[str, Any], limits: WireLimits) -> None:
         self._limits = limits
@@ -38,6 +38,7 @@ class RealtimeDialect:
         self._setup = setup_of(session)
         self._sound_in = Format(session["audio"]["input"]["format"]["type"])
         self._formats: dict[str, Format] = {}  # of each answer: that of its beginning
+        self._began: dict[str, Mapping[str, Any]] = {}  # the session of each answer's beginning
         self._conversation = f"conv_{secrets.token_hex(8)}"
         self._events = f"event_{secrets.token_hex(8)}_"
         self._numbers = count(1)
@@ -70,13 +71,16 @@ class RealtimeDialect:
             return self._sound(event)
         if isinstance(event, SessionChanged | SessionOpened):
             self._shown = event.setup.wire
-        elif isinstance(event, ResponseCreated):
+        session = self._shown
+        if isinstance(event, ResponseCreated):
             self._formats[event.answer.id] = event.answer.wire.get("format") or self._usual
+            self._began[event.answer.id] = session
         elif isinstance(event, ResponseDone):
             self._formats.pop(event.answer.id, None)
+            session = self._began.pop(event.answer.id, session)
         return [
             compact({"type": kind, "event_id": self._event_id(), **body})
-            for kind, body in frames(event, self._shown, self._conversation)
+            for kind, body in frames(event, session, self._conversation)
         ]
 
     def _command(self, event: dict[str, Any], ref: str | None) -> list[Command]:
