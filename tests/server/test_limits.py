@@ -29,7 +29,8 @@ def test_keys_come_from_a_file_and_from_the_environment(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [("short", "has 5 characters"), ("a b c", "3 words"), ("", "holds no key"), ("näme-of-many-letters", "ASCII"),
-     ("x aaaaaaaaaaaaaaaaaaaa\nx bbbbbbbbbbbbbbbbbbbbbb", "two keys")],
+     ("x aaaaaaaaaaaaaaaaaaaa\nx bbbbbbbbbbbbbbbbbbbbbb", "two keys"),
+     ("anybody aaaaaaaaaaaaaaaaaaaa", "no key can have the name 'anybody'")],
 )  # fmt: skip
 def test_a_file_of_keys_that_would_not_do_what_it_says_is_refused(text: str, says: str, tmp_path: Path) -> None:
     file = tmp_path / "keys"

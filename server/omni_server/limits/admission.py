@@ -4,6 +4,7 @@ import ipaddress
 from collections import Counter
 from dataclasses import dataclass, field
 
+from omni_server.limits.keys import ANYBODY
 from omni_server.settings import Limits
 
 RETRY_S = 5.0  # when to come again; nobody knows when a conversation ends
@@ -49,7 +50,7 @@ class Admission:
         place = block(address)
         if self.inside >= self.limits.connections:
             raise TooMany(f"all {self.inside} connections are taken", "connections", 503)
-        if self._keys[who] >= self.limits.per_key and who != "anybody":
+        if self._keys[who] >= self.limits.per_key and who != ANYBODY:
             raise TooMany(f"this key has {self._keys[who]} connections already, and no more are let in", "key", 429)
         if self._addresses[place] >= self.limits.per_address:
             raise TooMany(f"this address has {self._addresses[place]} connections already", "address", 429)

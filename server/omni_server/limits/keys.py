@@ -9,11 +9,12 @@ from pathlib import Path
 VARIABLE = "OMNI_API_KEYS"  # keys with commas between them
 SUBPROTOCOLS = ("openai-insecure-api-key.", "omni-key.")  # what a browser, which cannot set headers, puts before a key
 SHORTEST = 16  # characters
+ANYBODY = "anybody"  # who comes in where there are no keys
 
 
 @dataclass(frozen=True)
 class Keyring:
-    """The keys that open the door. Without any, everybody is let in as `anybody`."""
+    """The keys that open the door. Without any, everybody is let in as `ANYBODY`."""
 
     names: tuple[str, ...] = ()
     _hashes: tuple[bytes, ...] = field(default=(), repr=False)
@@ -34,6 +35,8 @@ class Keyring:
                 raise ValueError(f"the key {name!r} has spaces or other than ASCII characters: no header can carry it")
             if name in names:
                 raise ValueError(f"there are two keys of the name {name!r}")
+            if name == ANYBODY:
+                raise ValueError(f"no key can have the name {name!r}: whoever needs none is called so")
             names.append(name)
             hashes.append(hashed(key))
         return cls(tuple(names), tuple(hashes))
@@ -41,7 +44,7 @@ class Keyring:
     def who(self, key: str | None) -> str | None:
         """The name of a key; None when it opens nothing. Takes as long for a wrong one as for a right one."""
         if not self._hashes:
-            return "anybody"
+            return ANYBODY
         given, found = hashed(key or ""), None
         for name, known in zip(self.names, self._hashes, strict=True):
             if hmac.compare_digest(given, known):
