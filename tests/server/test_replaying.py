@@ -57,6 +57,16 @@ def test_what_waits_when_everything_stops_is_dropped_whole() -> None:
             '{"type":"conversation.item.create","previous_item_id":"root"}',
         ),
         ('{"type":["say"]}', '{"type":["say"]}'),
+        (
+            '{"type":"respond","context":[{"item":"item_1"},{"item":"mine"},{"text":"é"}]}',
+            '{"type": "respond", "context": [{"item": "mine"}, {"text": "é"}]}',
+        ),
+        (
+            '{"type":"response.create","response":{"input":[{"type":"item_reference","id":"item_1"},{"id":"item_2"}]}}',
+            '{"type": "response.create", "response": {"input": [{"id": "item_2"}]}}',
+        ),
+        ('{"type":"respond","context":[{"item":"mine"}]}', '{"type":"respond","context":[{"item":"mine"}]}'),
+        ('{"type":"response.create","response":[]}', '{"type":"response.create","response":[]}'),
     ],
 )
 def test_what_only_the_first_session_had_is_left_out_when_it_is_said_again(

@@ -234,6 +234,10 @@ def said_again(message: Message, own: Container[str] = ()) -> Message | None:
     match kind:
         case "response.cancel" | "cancel":  # whatever is being answered now
             return json.dumps({"type": kind})
+        case "respond":
+            return _answered_again(message, said, said, "context", own)
+        case "response.create":
+            return _answered_again(message, said, said.get("response"), "input", own)
         case "say":
             place = "after"
         case "conversation.item.create":
@@ -244,3 +248,23 @@ def said_again(message: Message, own: Container[str] = ()) -> Message | None:
     if not isinstance(behind, str) or behind == "root" or behind in own:
         return message
     return json.dumps({name: value for name, value in said.items() if name != place}, ensure_ascii=False)
+
+
+def _answered_again(message: Message, said: Any, wish: Any, place: str, own: Container[str]) -> Message:
+    """A wish for an answer, without the items in its own input that only the first session had."""
+    given = wish.get(place) if isinstance(wish, dict) else None
+    if not isinstance(given, list):
+        return message
+    kept = [one for one in given if (name := _referred(one)) is None or name in own]
+    if len(kept) == len(given):
+        return message
+    wish[place] = kept
+    return json.dumps(said, ensure_ascii=False)
+
+
+def _referred(one: Any) -> str | None:
+    """The item that an entry of an answer's own input refers to."""
+    if not isinstance(one, dict):
+        return None
+    name = one.get("id") if one.get("type") == "item_reference" else one.get("item")
+    return name if isinstance(name, str) else None
