@@ -171,6 +171,7 @@ async def main(descriptor: int, memory: int, size: int, factory: str, options: d
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C goes to the server, which decides
+    for number in (signal.SIGINT, signal.SIGTERM):  # Ctrl-C and systemd send them to every process: the server decides
+        signal.signal(number, signal.SIG_IGN)
     socket_end, shared, shared_size = map(int, sys.argv[1:4])
     asyncio.run(main(socket_end, shared, shared_size, sys.argv[4], json.loads(sys.argv[5])))

@@ -229,6 +229,21 @@ def test_a_killed_worker_fails_every_session_once_within_a_second_and_comes_back
     run(main())
 
 
+@pytest.mark.parametrize("word", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_every_process_of_a_service_gets_does_not_end_an_answer(word: signal.Signals) -> None:
+    async def main() -> None:
+        async with worker(FACTORIES + "talking_for_ever") as engine:
+            session, pid = await engine.open(SessionSpec()), engine.pid
+            await ask(session, origin(1))
+            assert pid
+            os.kill(pid, word)
+            said = [await asyncio.wait_for(anext(session.events()), 5) for _ in range(10)]
+            assert not [event for event in said if isinstance(event, Failed)]
+            assert (engine.pid, engine.restarts) == (pid, 0)
+
+    run(main())
+
+
 def test_a_worker_that_dies_by_its_own_hand_fails_the_answer_it_was_making() -> None:
     async def main() -> None:
         async with worker(FACTORIES + "Dying") as engine:
