@@ -162,7 +162,7 @@ class Server:
         if request.method == "POST":
             return self._posted(path, request, cast(Connection, connection))
         if not self.gateway.serves(path) and path not in self._also:
-            return self._page(path, request)
+            return self._page(path, request, connection)
         if "websocket" not in request.headers.get("Upgrade", "").lower():
             return pages.answer(426, b"This address speaks websocket.\n", extra={"Upgrade": "websocket"})
         here = cast(Connection, connection)
@@ -203,7 +203,7 @@ class Server:
             self._connections.discard(connection)
             self.metrics.traffic.add(connection.came, connection.went, connection.came_bytes, connection.went_bytes)
 
-    def _page(self, path: str, request: Request) -> Response:
+    def _page(self, path: str, request: Request, connection: ServerConnection) -> Response:
         if path == "/healthz":
             return pages.said(200, {"status": "ok"})
         if path == "/readyz":
@@ -213,7 +213,7 @@ class Server:
             try:
                 self.gateway.known(request, offered_subprotocols(request))
             except Denied as denied:
-                return denied.response()
+                return self._denied(denied, connection)
             if path == "/metrics":
                 return pages.answer(200, *self.metrics.page())
             return pages.models(tuple(self.engines), self._born)

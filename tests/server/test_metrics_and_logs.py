@@ -78,12 +78,15 @@ async def test_who_is_not_let_in_is_counted_and_no_key_is_logged(caplog: pytest.
             with pytest.raises(Exception, match="401"):
                 async with client(server, additional_headers={"Authorization": f"Bearer {key}"}):
                     pass
+            # A key can be tried here too.
+            assert (await get(server, "/v1/models", Authorization=f"Bearer {key}"))[0] == 401
         bearer = {"Authorization": "Bearer correct-horse-battery"}
         async with client(server, "/v1/omni?resume=new", additional_headers=bearer) as one:
             token = (await one.next())["token"]
         await until(lambda: not server.talks)
         page = server.metrics.page()[0].decode()
-    assert values(page)["omni_refused_total reason=invalid_api_key"] == 2
+    assert values(page)["omni_refused_total reason=invalid_api_key"] == 4
+    assert sum("not let in" in record.message for record in caplog.records) == 4
     ours = " ".join(str(vars(r)) for r in caplog.records if r.name.startswith("omni_server"))
     assert "anna" in ours
     assert "horse" not in ours
