@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from omni_server.limits import origins
 from omni_server.settings import ABOUT, ENGINES, LOOPBACK, Settings
 
 PREFIX = "OMNI_"
@@ -156,6 +157,7 @@ def check(settings: Settings) -> Settings:
     for file in (settings.tls.certificate, settings.tls.key, settings.keys.file):
         if file is not None and not Path(file).is_file():
             raise ValueError(f"there is no file {file}")
+    origins.check(settings.limits.origins)
     if settings.web is not None and not Path(settings.web).is_dir():
         raise ValueError(f"web is {settings.web}: there is no such folder")
     if settings.record is not None and Path(settings.record).exists() and not Path(settings.record).is_dir():

@@ -23,6 +23,8 @@ OTHERS: dict[Any, str] = {int: "7", float: "7.5", bool: "true", str: "x", str | 
 def other(leaf: configuration.Leaf) -> str:
     if leaf.name in ("tls.certificate", "tls.key", "keys.file"):
         return __file__
+    if leaf.name == "limits.origins":
+        return "https://a.example,http://b.example:8080"
     if leaf.name == "engine":
         return "native,echo"
     if leaf.name == "web":
@@ -86,7 +88,9 @@ def test_every_setting_of_the_server_has_a_line_that_explains_it() -> None:
      (["--tls-key", __file__], "needs both"), (["--keys-file", "/nowhere"], "no file /nowhere"),
      (["--web", "/nowhere"], "no such folder"), (["--record", __file__], "no folder"),
      (["--config", "/nowhere"], "no file /nowhere"), (["--port", "abc"], "a whole number"),
-     (["--config", "/nowhere.toml"], "nowhere.toml")],
+     (["--config", "/nowhere.toml"], "nowhere.toml"),
+     *((["--limits-origins", f"https://a.example,{wrong}"], f"limits.origins has '{wrong}'")
+       for wrong in ("https://b.example/", "b.example", "https://B.example", "https://b.example:443"))],
 )  # fmt: skip
 def test_what_is_wrong_is_said_with_its_name_and_value(flags: list[str], says: str) -> None:
     with pytest.raises((ValueError, OSError), match=says):

@@ -1,10 +1,26 @@
 """Which web pages may connect: a page of somebody else must not talk to the server behind its visitor's back."""
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+# As browsers write it: small letters, no default port, nothing behind the port. Of a page without an origin: null.
+SENT = re.compile(r"null|(?!http://.*:80$|https://.*:443$)[a-z][a-z0-9+.-]*://[^A-Z\s/?#@]+")
+
+
+def check(origins: Sequence[str]) -> None:
+    """Raise ValueError for one that no browser sends, so that it would let nobody in.
+
+    >>> check(["*", "https://app.example", "http://[::1]:8000", "null"])
+    """
+    for origin in origins:
+        if origin != "*" and not SENT.fullmatch(origin):
+            raise ValueError(
+                f"limits.origins has {origin!r}, which no browser sends: write SCHEME://HOST, or SCHEME://HOST:PORT "
+                "where the port is not the usual one, in small letters and with nothing behind it"
+            )
 
 
 def allowed(origin: str | None, host: str | None, also: Sequence[str], *, secret: bool, encrypted: bool) -> bool:
