@@ -93,6 +93,16 @@ async def test_who_is_not_let_in_is_counted_and_no_key_is_logged(caplog: pytest.
     assert token.partition(".")[2] not in ours
 
 
+async def test_what_a_stranger_sends_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with serving() as server:
+        with pytest.raises(Exception, match="403"):
+            async with client(server, origin="https://" + 8_000 * "a"):
+                pass
+    (line,) = (record.message for record in caplog.records if "not let in" in record.message)
+    assert len(line) < 250
+
+
 @pytest.mark.parametrize("formatter", [logs.ForPeople(), logs.ForMachines()])
 def test_a_line_says_what_happened_with_its_facts(formatter: logging.Formatter) -> None:
     record = logging.LogRecord("omni_server.x", logging.INFO, "f", 1, "session %s", ("ended",), None)

@@ -159,7 +159,8 @@ class Gateway:
             origin, request.headers.get("Host"), settings.limits.origins,
             secret=bool(self.keyring), encrypted=settings.tls.certificate is not None,
         ):  # fmt: skip
-            raise Denied(403, "origin", f"pages from {origin} may not connect: --limits-origins names those that may")
+            page = (origin or "")[:100]  # it goes into the log
+            raise Denied(403, "origin", f"pages from {page!r} may not connect: --limits-origins names those that may")
 
     def _secret(self, key: str | None, wire: Wire | None) -> ClientSecret | None:
         """The client secret that a key is, if it is one and good here."""
