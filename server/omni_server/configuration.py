@@ -133,6 +133,8 @@ def check(settings: Settings) -> Settings:
         value = _at(settings, leaf.path)
         if isinstance(value, int | float) and not isinstance(value, bool) and not 0 <= value < float("inf"):
             raise ValueError(f"{leaf.name} is {value}: it is a number from 0 on")
+        if value == "":  # as a folder it would be the one that the server runs in
+            raise ValueError(f"{leaf.name} is empty: say what it is, or leave it out")
     if settings.port > 65_535:
         raise ValueError(f"port is {settings.port}: the largest is 65535")
     for name, value in (("sessions", settings.sessions), ("limits.connections", settings.limits.connections)):
