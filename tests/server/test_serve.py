@@ -64,6 +64,11 @@ def test_a_certificate_that_is_none_is_refused_before_anything_starts(
     assert "no certificate and key" in err
 
 
+def test_an_address_that_is_not_here_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["serve", "--keys-none", "--host", "203.0.113.7", "--port", "8123"]) == 2
+    assert "--host 203.0.113.7 --port 8123 cannot be listened on: " in capsys.readouterr().err
+
+
 def test_the_help_has_examples_and_fits_a_page_of_ideas(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["serve", "--help"])

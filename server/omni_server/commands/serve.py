@@ -69,18 +69,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _require_free(host: str, port: int) -> None:
-    """Raise OSError where something else listens, before a model is loaded for nothing."""
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    """Raise OSError where nobody may listen or something else does, before a model is loaded for nothing."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-        except OSError as wrong:
-            if wrong.errno != errno.EADDRINUSE:
-                raise
-            raise OSError(
-                f"something listens on port {port} of {host} already: name another with --port, or 0 for a free one"
-            ) from None
+    except OSError as wrong:
+        if wrong.errno != errno.EADDRINUSE:
+            raise OSError(f"--host {host} --port {port} cannot be listened on: {wrong.strerror}") from None
+        raise OSError(
+            f"something listens on port {port} of {host} already: name another with --port, or 0 for a free one"
+        ) from None
 
 
 def _run(read: Read, keyring: keys.Keyring) -> int:
