@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, cast
@@ -25,6 +24,7 @@ from omni_server.session.word_times import WordTimes
 from omni_server.settings import Settings
 from omni_server.transport import pages
 from omni_server.transport.connection import LONGEST_BODY, Connection
+from omni_server.transport.encryption import encryption, renew
 from omni_server.transport.gateway import Denied, Gateway, Pass, offered_subprotocols, too_full
 from omni_server.transport.journal import Journal
 from omni_server.transport.parking import Parking
@@ -73,14 +73,14 @@ class Server:
         self._connections: set[Connection] = set()
         self._passes: dict[Connection, Pass] = {}
         self._listener: Listener | None = None
-        self._lag: asyncio.Task[None] | None = None
+        self._watching: list[asyncio.Task[None]] = []
         self.metrics.watch(self._now, self._traffic)
 
     # Its life
 
     async def start(self) -> None:
         """Listen."""
-        socket = self.settings.socket
+        socket, context = self.settings.socket, encryption(self.settings.tls)
         self._listener = await serve(
             self._handle,
             self.settings.host,
@@ -96,10 +96,12 @@ class Server:
             close_timeout=socket.close_s,
             max_size=self.settings.limits.message_bytes,
             write_limit=socket.send_bytes,
-            ssl=encryption(self.settings),
+            ssl=context,
             backlog=1024,
         )
-        self._lag = asyncio.create_task(self._watch_lag(), name="lag")
+        self._watching.append(asyncio.create_task(self._watch_lag(), name="lag"))
+        if context is not None:
+            self._watching.append(asyncio.create_task(renew(context, self.settings.tls), name="certificate"))
 
     @property
     def port(self) -> int:
@@ -129,8 +131,8 @@ class Server:
     async def close(self) -> None:
         """End everything at once."""
         self.gateway.draining = True
-        if self._lag is not None:
-            self._lag.cancel()
+        for task in self._watching:
+            task.cancel()
         for talk in list(self.talks):
             talk.leave("restarting")
         for talk in list(self.talks):
@@ -334,21 +336,6 @@ class Server:
             due = loop.time() + LAG_EVERY
             await asyncio.sleep(LAG_EVERY)
             self.metrics.lag.observe(max(0.0, loop.time() - due))
-
-
-def encryption(settings: Settings) -> ssl.SSLContext | None:
-    """TLS 1.2 or newer, where the settings name a certificate."""
-    if settings.tls.certificate is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(settings.tls.certificate, settings.tls.key)
-    except ssl.SSLError as wrong:
-        raise ValueError(
-            f"{settings.tls.certificate} and {settings.tls.key} are no certificate and key: {wrong}"
-        ) from None
-    return context
 
 
 def page(settings: Settings, port: int) -> str:

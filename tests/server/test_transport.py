@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import ssl
-import subprocess
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +15,7 @@ from websockets.typing import Origin, Subprotocol
 from omni.engine.echo import EchoEngine
 from omni.engine.scripted import Hang, Say, ScriptedEngine, Speak
 from omni_server.limits.keys import Keyring
-from omni_server.settings import Limits, Socket, Tls
+from omni_server.settings import Limits, Socket
 from omni_server.transport.connection import Connection
 from tests.server.loopback import QUICK, client, get, serving, until
 
@@ -297,17 +295,3 @@ async def test_a_drain_does_not_wait_for_ever() -> None:
         await server.drain(0.2)
         await server.close()
         assert asyncio.get_running_loop().time() - begin < 3
-
-
-async def test_it_speaks_tls(tmp_path: Path) -> None:
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-               "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]  # fmt: skip
-    try:
-        await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, timeout=60)
-    except FileNotFoundError:
-        pytest.skip("openssl is not installed")
-    async with serving(tls=Tls(str(cert), str(key))) as server:
-        trusts = ssl.create_default_context(cafile=str(cert))
-        async with connect(f"wss://127.0.0.1:{server.port}/v1/omni", ssl=trusts) as socket:
-            assert json.loads(await asyncio.wait_for(socket.recv(), 10))["type"] == "opened"

@@ -54,9 +54,9 @@ def run(args: argparse.Namespace) -> int:
             f"--keys-file, set {keys.VARIABLE}, or say --keys-none if everybody may come in"
         )
     from omni_server.engines import verify
-    from omni_server.server import encryption
+    from omni_server.transport.encryption import encryption
 
-    encryption(settings)  # says now what is wrong with the certificate
+    encryption(settings.tls)  # says now what is wrong with the certificate
     verify(settings)
     if args.check:
         print(read.show())
