@@ -1,6 +1,7 @@
 """`omni serve` as a person runs it: what it checks, what it refuses, how it ends."""
 
 import asyncio
+import errno
 import json
 import os
 import re
@@ -8,8 +9,10 @@ import signal
 import sys
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from io import FileIO
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -18,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 
 from omni.engine.clock import SystemClock
 from omni_server import cli
-from omni_server.record.recorder import Recorder, Recording, replay
+from omni_server.record.recorder import Lines, Recorder, Recording, replay
 from omni_server.server import page
 from omni_server.settings import Settings
 
@@ -180,12 +183,36 @@ def test_what_is_lost_is_counted_in_the_last_line_and_the_rest_is_for_the_owner_
     assert file.stat().st_mode & 0o077 == 0
 
 
+def test_a_disk_that_is_full_for_a_while_costs_what_came_then_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = 400  # bytes
+
+    class Scarce(FileIO):
+        def write(self, data: Any) -> int:
+            taken = min(len(data), room - os.fstat(self.fileno()).st_size)
+            if not taken:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(data[:taken])
+
+    monkeypatch.setattr(Path, "open", lambda path, mode="r", **_how: Scarce(path, mode.replace("b", "")))
+    recording = Recording(tmp_path / "one.jsonl", '{"dialect": "d"}', 0.0, lambda: 1.0, Lines(1 << 20))
+    for number in range(6):
+        room = 400 if number < 4 else 1 << 20
+        with suppress(OSError):
+            recording.write(json.dumps({"t": number, "from": "client", "text": "x" * 150}))
+    recording.write(None)
+    monkeypatch.undo()
+    assert [second for second, _, _ in replay(recording.path)] == [0, 1, 4, 5]
+    assert json.loads(recording.path.read_text().splitlines()[0]) == {"dialect": "d"}
+
+
 async def test_a_disk_that_hangs_does_not_hold_the_server_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = threading.Event()
     monkeypatch.setattr(Recording, "write", lambda _recording, _line: answers.wait())
     recorder = Recorder(tmp_path, waiting=200, patience_s=0.05)
     recording = recorder.begin("one", dialect="d", model="m", clock=SystemClock())
-    for _ in range(5):
+    for _ in range(6):
         recording.client("more than may wait")
     assert recording.lost >= 2
     await asyncio.wait_for(recorder.close(), 5)

@@ -8,16 +8,19 @@ session waits.
 
 import asyncio
 import base64
+import errno
 import json
 import logging
+import os
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, TextIO
+from typing import Any
 
 from omni.engine.clock import Clock
 from omni_server.transport.connection import Message
@@ -62,12 +65,14 @@ class Recording:
     """One session."""
 
     path: Path
+    _head: str
     _begin: float
     _now: Callable[[], float]
     _lines: Lines
     lost: int = 0
     _ended: float = 0.0
-    _file: TextIO | None = field(default=None, repr=False)
+    _file: FileIO | None = field(default=None, repr=False)
+    _whole: int = 0  # bytes of lines in it
 
     def client(self, message: Message) -> None:
         """A message came."""
@@ -97,12 +102,23 @@ class Recording:
         """In the thread: a line, or the end."""
         if self._file is None:
             self.path.touch(PRIVATE_FILE)
-            self._file = self.path.open("a", encoding="utf-8", errors="replace", buffering=1)
-        if line is not None:
-            self._file.write(line + "\n")
-            return
-        with self._file:
-            self._file.write(json.dumps({"t": self._ended, "end": True, "lost": self.lost}) + "\n")
+            self._file = self.path.open("ab", buffering=0)
+        if line is None:
+            line = json.dumps({"t": self._ended, "end": True, "lost": self.lost})
+            with self._file:
+                self._append(self._file, line)
+        else:
+            self._append(self._file, line)
+
+    def _append(self, file: FileIO, line: str) -> None:
+        """All of it or nothing: half a line, as a full disk takes it, would spoil the next one."""
+        if not self._whole:
+            line = f"{self._head}\n{line}"
+        data = (line + "\n").encode(errors="replace")
+        if file.write(data) < len(data):
+            file.truncate(self._whole)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._whole += len(data)
 
 
 class Recorder:
@@ -126,10 +142,8 @@ class Recorder:
         """A session begins."""
         stamp = time.strftime("%Y%m%d-%H%M%S")
         path = self._folder / f"{stamp}-{re.sub(r'[^A-Za-z0-9_-]', '', session)}.jsonl"
-        recording = Recording(path, clock.now(), clock.now, self._lines)
         about = {"session": session, "dialect": dialect, "model": model, "began": round(time.time(), 3), "version": 1}
-        recording._put(json.dumps(about))
-        return recording
+        return Recording(path, json.dumps(about), clock.now(), clock.now, self._lines)
 
     async def close(self) -> None:
         """Write what waits, and end the thread; what the disk does not take in time is given up."""
