@@ -21,6 +21,7 @@ from websockets.exceptions import ConnectionClosed
 
 from omni.engine.clock import SystemClock
 from omni_server import cli
+from omni_server.commands import serve
 from omni_server.record.recorder import Lines, Recorder, Recording, replay
 from omni_server.server import page
 from omni_server.settings import Settings
@@ -70,6 +71,15 @@ def test_a_certificate_that_is_none_is_refused_before_anything_starts(
 def test_an_address_that_is_not_here_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["serve", "--keys-none", "--host", "203.0.113.7", "--port", "8123"]) == 2
     assert "--host 203.0.113.7 --port 8123 cannot be listened on: " in capsys.readouterr().err
+
+
+def test_a_folder_that_takes_no_recording_is_refused_before_anything_starts(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve, "_run", lambda *_: pytest.fail("it started"))
+    for folder in ("/proc/kept", "/proc"):
+        assert cli.main(["serve", "--port", "0", "--record", folder]) == 2
+        assert f"record is {folder}: sessions cannot be kept there: " in capsys.readouterr().err
 
 
 def test_the_help_has_examples_and_fits_a_page_of_ideas(capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
             f"--keys-file, set {keys.VARIABLE}, or say --keys-none if everybody may come in"
         )
     from omni_server.engines import verify
+    from omni_server.record import recorder
     from omni_server.transport.encryption import encryption
 
     encryption(settings.tls)  # says now what is wrong with the certificate
@@ -64,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
         names = ", ".join(keyring.names)
         print(f"\n# {len(keyring.names)} keys: {names}" if keyring else f"\n# no keys: {who} may come in")
         return 0
+    if settings.record is not None:
+        recorder.folder(settings.record)  # says now that nothing can be written there
     _require_free(settings.host, settings.port)
     return _run(read, keyring)
 
@@ -107,6 +110,7 @@ async def _serve(read: Read, keyring: keys.Keyring) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.put_nowait, number.name)
+    word_times = await asyncio.to_thread(CtcWords, settings.word_times) if settings.word_times else None
     starting = asyncio.create_task(engines.start(settings))
     stopped = asyncio.create_task(stop.get())
     await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -118,7 +122,6 @@ async def _serve(read: Read, keyring: keys.Keyring) -> int:
     detector = Silero()
     await detector.load()
     served = engines.folder(settings.model) if "native" in settings.engine else None
-    word_times = await asyncio.to_thread(CtcWords, settings.word_times) if settings.word_times else None
     server = Server(
         settings, running, wires(settings.limits.session_s), detector,
         also={PATH: Inspector(served)}, keyring=keyring, word_times=word_times,

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import re
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -132,11 +133,9 @@ class Recorder:
         self._thread.start()
 
     @classmethod
-    def into(cls, folder: str) -> "Recorder":
-        """Keep sessions in this folder; it is made when it is not there."""
-        path = Path(folder)
-        path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-        return cls(path)
+    def into(cls, name: str) -> "Recorder":
+        """Keep sessions in this folder."""
+        return cls(folder(name))
 
     def begin(self, session: str, *, dialect: str, model: str, clock: Clock) -> Recording:
         """A session begins."""
@@ -163,6 +162,17 @@ class Recorder:
                 if not recording.lost:
                     log.error("a session cannot be recorded: %s", error, extra={"file": str(recording.path)})
                 recording.lost += 1
+
+
+def folder(name: str) -> Path:
+    """Where sessions are kept; it is made when it is not there. Raises OSError where nothing can be written."""
+    path = Path(name)
+    try:
+        path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except OSError as wrong:
+        raise OSError(f"record is {name}: sessions cannot be kept there: {wrong.strerror}") from None
 
 
 def replay(path: str | Path) -> Iterator[tuple[float, str, Message]]:
