@@ -206,6 +206,11 @@ def test_sessions_that_are_still_being_written_are_shown_as_far_as_they_are(tmp_
     file.write_text("\n".join(file.read_text().splitlines()[:-2]) + '\n{"t": 3, "fr')
     assert cli.main(["replay", str(folder)]) == 0
     assert "omni:  Four." in capsys.readouterr().out
+    (folder / "0.jsonl").touch()  # as a power cut leaves one
+    assert cli.main(["replay", str(folder)]) == 1
+    said = capsys.readouterr()
+    assert "omni:  Four." in said.out
+    assert "0.jsonl is no recorded session" in said.err
 
 
 def test_what_a_replay_writes_is_no_part_of_its_json_and_said_where_it_cannot(

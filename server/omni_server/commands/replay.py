@@ -28,11 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show them; the exit code is 1 when a session that is said again has other answers."""
+    """Show them; the exit code is 1 when one cannot be read, or has other answers when it is said again."""
     from omni_server.compare.replaying import again, sessions
 
-    found = sessions(args.sessions)
-    same = True
+    found, wrong = sessions(args.sessions)
+    for line in wrong:
+        print(f"omni replay: {line}", file=sys.stderr)
+    same = not wrong
     report: list[dict[str, Any]] = []
     for session in found:
         now = asyncio.run(again(session, args.url, args.key)) if args.url else []

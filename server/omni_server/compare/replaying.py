@@ -93,8 +93,8 @@ class Session:
         return self.messages[-1][0] if self.messages else 0.0
 
 
-def sessions(paths: Sequence[str | Path]) -> list[Session]:
-    """Every recorded session in these folders and files; raises ValueError for what is none."""
+def sessions(paths: Sequence[str | Path]) -> tuple[list[Session], list[str]]:
+    """Every recorded session in these folders and files, and what is wrong with others; raises ValueError for none."""
     files: list[Path] = []
     for path in map(Path, paths):
         if not path.exists():
@@ -104,7 +104,16 @@ def sessions(paths: Sequence[str | Path]) -> list[Session]:
         raise ValueError(
             f"{', '.join(map(str, paths))} holds no recorded session: `omni serve --record DIR` makes them"
         )
-    return [read(file) for file in files]
+    found: list[Session] = []
+    wrong: list[str] = []
+    for file in files:
+        try:
+            found.append(read(file))
+        except ValueError as no:
+            wrong.append(str(no))
+    if not found:
+        raise ValueError(wrong[0])
+    return found, wrong
 
 
 def read(path: Path) -> Session:
