@@ -15,7 +15,7 @@ from websockets.typing import Origin, Subprotocol
 from omni.engine.echo import EchoEngine
 from omni.engine.scripted import Hang, Say, ScriptedEngine, Speak
 from omni_server.limits.keys import Keyring
-from omni_server.settings import Limits, Socket
+from omni_server.settings import Limits, Resume, Socket
 from omni_server.transport.connection import Connection
 from tests.server.loopback import QUICK, client, get, serving, until
 
@@ -295,3 +295,16 @@ async def test_a_drain_does_not_wait_for_ever() -> None:
         await server.drain(0.2)
         await server.close()
         assert asyncio.get_running_loop().time() - begin < 3
+
+
+async def test_a_drain_does_not_wait_for_a_client_that_is_gone_and_cannot_come_back() -> None:
+    async with serving(ScriptedEngine([Say("one"), Hang()]), resume=Resume(grace_s=20.0)) as server:
+        async with client(server, "/v1/omni?resume=new") as one:
+            await one.say("configure", turns={"by": "client"}, speaks=False)
+            await one.say("respond")
+            await one.until("text")
+            draining = asyncio.create_task(server.drain(20.0))
+            await asyncio.sleep(0)
+            one.socket.transport.abort()
+        await asyncio.wait_for(draining, 5)
+        assert server.parking.waiting == 0

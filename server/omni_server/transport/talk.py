@@ -199,6 +199,9 @@ class Talk:
         if self._over or on_purpose or self.slip is None or self.journal is None or self.parking is None:
             self.end()
             return
+        if self.draining:  # nobody is let in to come back
+            self.end("restarting")
+            return
         self.journal.park()
         if self.parking.park(self.slip, lambda: self.end("nobody came back")):
             log.info("connection lost, the session waits", extra={"session": self.name})
