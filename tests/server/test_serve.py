@@ -24,7 +24,7 @@ from omni_server import cli
 from omni_server.commands import serve
 from omni_server.record.recorder import Lines, Recorder, Recording, replay
 from omni_server.server import page
-from omni_server.settings import Settings
+from omni_server.settings import Limits, Settings
 
 
 def check(capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, str, str]:
@@ -80,6 +80,23 @@ def test_a_folder_that_takes_no_recording_is_refused_before_anything_starts(
     for folder in ("/proc/kept", "/proc"):
         assert cli.main(["serve", "--port", "0", "--record", folder]) == 2
         assert f"record is {folder}: sessions cannot be kept there: " in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no such limit")
+def test_there_are_files_for_all_connections_or_a_word_that_there_are_not(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import resource
+
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "setrlimit", lambda _which, limits: asked.append(limits))
+    for system in ((1024, 4096), (1024, resource.RLIM_INFINITY), (4096, 4096), (512, 1024)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _which, system=system: system)
+        serve._allow_files(Settings(limits=Limits(connections=1024)))
+    assert asked == [(1280, 4096), (1280, resource.RLIM_INFINITY), (1024, 1024)]
+    assert [record.message.partition(":")[0] for record in caplog.records] == [
+        "1024 connections need 1280 open files, and the system allows 1024"
+    ]
 
 
 def test_the_help_has_examples_and_fits_a_page_of_ideas(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,7 +26,9 @@ import sys
 from omni_server import configuration
 from omni_server.configuration import Read
 from omni_server.limits import keys
+from omni_server.settings import Settings
 
+OTHER_FILES = 256  # that are open besides: of engines, of the log, of connections that are refused just now
 log = logging.getLogger(__name__)
 
 
@@ -94,7 +96,22 @@ def _run(read: Read, keyring: keys.Keyring) -> int:
         return asyncio.run(_serve(read, keyring))
     import uvloop
 
+    _allow_files(read.settings)
     return uvloop.run(_serve(read, keyring))
+
+
+def _allow_files(settings: Settings) -> None:
+    """As many open files as connections need: one without a file is dropped without a word, and no engine can start."""
+    import resource
+
+    wanted = settings.limits.connections * (1 if settings.record is None else 2) + OTHER_FILES
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and most < wanted:
+        log.warning("%d connections need %d open files, and the system allows %d: see ulimit -Hn, or LimitNOFILE",
+                    settings.limits.connections, wanted, most)  # fmt: skip
+        wanted = most
+    if now != resource.RLIM_INFINITY and now < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 async def _serve(read: Read, keyring: keys.Keyring) -> int:
