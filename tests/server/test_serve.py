@@ -20,8 +20,10 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from omni.engine.clock import SystemClock
-from omni_server import cli
+from omni_server import cli, logs
 from omni_server.commands import serve
+from omni_server.configuration import Read
+from omni_server.limits.keys import Keyring
 from omni_server.record.recorder import Lines, Recorder, Recording, replay
 from omni_server.server import page
 from omni_server.settings import Limits, Settings
@@ -97,6 +99,17 @@ def test_there_are_files_for_all_connections_or_a_word_that_there_are_not(
     assert [record.message.partition(":")[0] for record in caplog.records] == [
         "1024 connections need 1280 open files, and the system allows 1024"
     ]
+
+
+def test_without_uvloop_it_serves_as_the_doctor_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def serving(*_: object) -> int:
+        return 7
+
+    for module, name, value in ((serve, "_serve", serving), (serve, "_allow_files", lambda _: None),
+                                (logs, "set_up", lambda _: None)):  # fmt: skip
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    assert serve._run(Read(Settings(), {}), Keyring()) == 7
 
 
 def test_the_help_has_examples_and_fits_a_page_of_ideas(capsys: pytest.CaptureFixture[str]) -> None:

@@ -94,9 +94,12 @@ def _run(read: Read, keyring: keys.Keyring) -> int:
     logs.set_up(read.settings.log)
     if sys.platform == "win32":
         return asyncio.run(_serve(read, keyring))
-    import uvloop
-
     _allow_files(read.settings)
+    try:
+        import uvloop
+    except ImportError:
+        log.warning("uvloop is missing: the event loop is slower without it")
+        return asyncio.run(_serve(read, keyring))
     return uvloop.run(_serve(read, keyring))
 
 
