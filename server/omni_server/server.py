@@ -189,9 +189,12 @@ class Server:
             return self._denied(denied, connection)
 
     def _denied(self, denied: Denied, connection: ServerConnection) -> Response:
-        self.metrics.refused.labels(denied.reason).inc()
-        log.info("not let in: %s", denied, extra={"address": connection.remote_address, "status": denied.status})
+        self._refused(denied.reason, denied, connection, status=denied.status)
         return denied.response()
+
+    def _refused(self, reason: str, why: Exception, connection: ServerConnection, **status: int) -> None:
+        self.metrics.refused.labels(reason).inc()
+        log.info("not let in: %s", why, extra={"address": connection.remote_address, **status})
 
     def _subprotocol(self, connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
         assert connection.request is not None
@@ -239,7 +242,7 @@ class Server:
         self._connections.add(here)
         try:
             if passed.full is not None:
-                self.metrics.refused.labels("full").inc()
+                self._refused("full", passed.full, here)
                 assert passed.dialect is not None
                 problem = Problem("full", str(passed.full), kind="server_error")
                 for message in passed.dialect.write(problem):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -135,7 +136,8 @@ async def test_pages_of_strangers_do_not_connect(origin: str | None, enters: boo
                 await one.until("opened")
 
 
-async def test_a_full_engine_says_when_to_come_again() -> None:
+async def test_a_full_engine_says_when_to_come_again(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     async with serving(EchoEngine(sessions=1)) as server, client(server) as first:
         await first.until("opened")
         with pytest.raises(InvalidStatus) as refused:
@@ -149,6 +151,7 @@ async def test_a_full_engine_says_when_to_come_again() -> None:
                 await browser.next()
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == 1013
+        assert len([record for record in caplog.records if "not let in" in record.message]) == 2
 
 
 async def test_a_key_and_an_address_have_so_many_connections() -> None:
