@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from omni.engine.scripted import Say, ScriptedEngine
 from omni_server.client.wire import Message as Wired
-from omni_server.compare.replaying import Side, named, read, said_again
+from omni_server.compare.replaying import Side, again, named, read, said_again
 from omni_server.dialects.dialect import WireLimits
 from omni_server.dialects.omni_v1.frame import Frame
 from omni_server.dialects.omni_v1.sound import encoder
@@ -21,6 +22,7 @@ from omni_server.session.events import Answer, AudioDelta, OutputAdded, PartDone
 from omni_server.session.items import Message
 from omni_tokenizers.audio.resampler import resample
 from tests.server.close_to_server import tone
+from tests.server.loopback import serving
 
 
 def test_sound_that_an_interruption_cut_off_was_not_heard() -> None:
@@ -142,3 +144,20 @@ def test_sound_is_heard_again_whatever_its_format(wire: str, kind: str, tmp_path
         assert np.abs(wave).max() == pytest.approx(0.3, abs=0.05)
         spectrum = np.abs(np.fft.rfft(wave))
         assert np.argmax(spectrum) * voice.rate / len(wave) == pytest.approx(hertz, abs=2)
+
+
+async def test_the_engine_that_answered_then_answers_again_unless_the_address_names_another(tmp_path: Path) -> None:
+    scripts = {name: ScriptedEngine([Say(name)], [Say(name)]) for name in ("first", "second")}
+    lines = [
+        {"dialect": "omni.v1", "model": "second"},
+        *({"t": 0.0, "from": "client", "text": json.dumps(said)} for said in ({"type": "configure", "speaks": False},
+                                                                          {"type": "respond"})),
+        {"t": 0.1, "from": "server", "text": '{"type": "answer_started", "answer": "resp_1", "aside": false}'},
+        {"t": 0.2, "from": "server", "text": '{"type": "answer_done", "answer": "resp_1", "status": "completed"}'},
+    ]  # fmt: skip
+    path = tmp_path / "one.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    async with serving(scripts) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        found = [await again(read(path), at, None) for at in (url, f"{url}?model=first")]
+    assert [[one.text for one in answers] for answers in found] == [["second"], ["first"]]

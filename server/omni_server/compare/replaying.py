@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -173,9 +174,13 @@ def note(answers: list[Told], event: events.Event, second: float) -> None:
 
 
 async def again(session: Session, url: str, key: str | None) -> list[Told]:
-    """Say to a server what the client said then, at the same pace; its answers. Raises `Refusal`."""
+    """Say to a server what the client said then, at the same pace; its answers. Raises `Refusal`.
+
+    The engine that answered then answers again, where the server has it and `url` names no other one.
+    """
     wire = wire_of(session.dialect, session.path)
-    link = Socket(address(url, wire), wire, key=key, resumable=False, patience=15.0)
+    model = dict(parse_qsl(urlsplit(url).query)).get("model") or session.about.get("model")
+    link = Socket(address(url, wire, model), wire, key=key, resumable=False, patience=15.0)
     await link.open()
     loop = asyncio.get_running_loop()
     begin = loop.time()
