@@ -40,6 +40,13 @@ def test_a_file_of_keys_that_would_not_do_what_it_says_is_refused(text: str, say
     assert "aaaaaaaa" not in str(refused.value)
 
 
+@pytest.mark.parametrize("text", ["", " , "])
+def test_a_variable_for_keys_that_holds_none_does_not_open_the_door(text: str) -> None:
+    with pytest.raises(ValueError, match="OMNI_API_KEYS is set and holds no key"):
+        keys.load(None, {"OMNI_API_KEYS": text})
+    assert not keys.load(None, {})
+
+
 @settings(max_examples=200)
 @given(st.text(), st.lists(st.text(max_size=20), max_size=3))
 def test_no_header_that_a_client_makes_up_opens_the_door(authorization: str, offered: list[str]) -> None:

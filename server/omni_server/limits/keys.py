@@ -68,6 +68,8 @@ def load(file: str | None, environment: Mapping[str, str]) -> Keyring:
         if not found:
             raise ValueError(f"{file} holds no key: write one a line")
     listed = [key.strip() for key in environment.get(VARIABLE, "").split(",") if key.strip()]
+    if VARIABLE in environment and not listed:  # whoever sets it does not want everybody in
+        raise ValueError(f"{VARIABLE} is set and holds no key: write keys with commas between them, or unset it")
     return Keyring.of(found + [(f"environment-{number}", key) for number, key in enumerate(listed, 1)])
 
 
