@@ -40,6 +40,15 @@ def test_a_file_of_keys_that_would_not_do_what_it_says_is_refused(text: str, say
     assert "aaaaaaaa" not in str(refused.value)
 
 
+def test_a_file_of_keys_as_editors_save_it_is_read_or_named(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text("anna correct-horse-battery", encoding="utf-8-sig")
+    assert keys.load(str(file), {}).names == ("anna",)
+    file.write_text("anna correct-horse-battery", encoding="utf-16")
+    with pytest.raises(ValueError, match="keys is no text in UTF-8"):
+        keys.load(str(file), {})
+
+
 @pytest.mark.parametrize("text", ["", " , "])
 def test_a_variable_for_keys_that_holds_none_does_not_open_the_door(text: str) -> None:
     with pytest.raises(ValueError, match="OMNI_API_KEYS is set and holds no key"):

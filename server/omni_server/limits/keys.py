@@ -59,7 +59,11 @@ def load(file: str | None, environment: Mapping[str, str]) -> Keyring:
     """All keys that the settings name."""
     found: list[tuple[str, str]] = []
     if file is not None:
-        for number, line in enumerate(Path(file).read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            text = Path(file).read_text(encoding="utf-8-sig")  # editors put a mark before it that is no part of a name
+        except UnicodeDecodeError:
+            raise ValueError(f"{file} is no text in UTF-8: save it as that") from None
+        for number, line in enumerate(text.splitlines(), 1):
             words = line.partition("#")[0].split()
             if len(words) > 2:
                 raise ValueError(f"{file}, line {number}: a line is KEY, or NAME KEY; this has {len(words)} words")
