@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from omni.engine.handle import WorkerEngine
+from omni.engine.handle import EngineDied, WorkerEngine
 from omni.engine.pipeline.registry import known
 from omni.engine.protocol import Engine
 from omni.engine.worker import build
@@ -76,7 +76,10 @@ async def start(settings: Settings) -> dict[str, Engine]:
 
 async def _start(where: str, options: dict[str, Any], *, worker: bool) -> Engine:
     if worker:
-        return await WorkerEngine.start(where, options, longest_start=LONGEST_START)
+        try:
+            return await WorkerEngine.start(where, options, longest_start=LONGEST_START)
+        except EngineDied as died:
+            raise ValueError(str(died)) from None
     engine = build(where, options)
     if hasattr(engine, "start"):
         await engine.start()

@@ -43,6 +43,11 @@ async def test_in_a_process_of_its_own() -> None:
     await engine.close()
 
 
+async def test_an_engine_that_does_not_start_is_a_sentence() -> None:
+    with pytest.raises(ValueError, match=r"did not start: .*no:such"):
+        await engines.start(Settings(engine=("pipeline",), stt="no:such", llm="scripted:", tts="scripted:"))
+
+
 def test_what_models_are_called(tmp_path: Path) -> None:
     assert engines.name("native", Settings(model=str(tmp_path))) == tmp_path.name
     assert engines.name("echo", Settings()) == "echo"
