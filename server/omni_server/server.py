@@ -172,6 +172,9 @@ class Server:
             passed = await self.gateway.admit(here, request)
         except Denied as denied:
             return self._denied(denied, connection)
+        except Exception:  # the library's own log is off: it tells of every port scan
+            log.exception("a connection could not be let in")
+            raise
         if here.transport.is_closing():  # it hung up while the session was opened
             await passed.give_back()
         else:
@@ -255,6 +258,9 @@ class Server:
                 await self._talk(passed, here)
             else:
                 await self._also[here.path](here)
+        except Exception:
+            log.exception("a connection failed")
+            raise
         finally:
             passed.ticket.give_back()
 

@@ -2,11 +2,12 @@
 
 import json
 import logging
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from omni.engine.protocol import SessionSpec
 from omni.engine.scripted import Hang, Say, ScriptedEngine
 from omni_server import logs
 from omni_server.latency.waterfall import Stage, Waterfall
@@ -14,6 +15,7 @@ from omni_server.limits.keys import Keyring
 from omni_server.metrics import Metrics
 from omni_server.server import Server
 from omni_server.session.events import Answer
+from omni_server.transport.connection import Connection
 from tests.server.loopback import client, get, serving, until
 
 SEEN = Waterfall("speech_end", "first_sent", 300.0, (Stage("endpoint", 1.0, 1.2), Stage("tts", 1.2, 1.25)), 50.0)
@@ -101,6 +103,25 @@ async def test_what_a_stranger_sends_does_not_fill_the_log(caplog: pytest.LogCap
                 pass
     (line,) = (record.message for record in caplog.records if "not let in" in record.message)
     assert len(line) < 250
+
+
+async def test_a_fault_at_the_door_and_one_behind_it_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    class Torn(ScriptedEngine):
+        async def open(self, spec: SessionSpec) -> NoReturn:
+            raise RuntimeError("torn at the door")
+
+    async def torn(_connection: Connection) -> None:
+        raise RuntimeError("torn behind it")
+
+    async with serving(Torn(), also={"/v1/torn": torn}) as server:
+        with pytest.raises(Exception, match="500"):
+            async with client(server):
+                pass
+        async with client(server, "/v1/torn") as one:
+            await one.socket.wait_closed()
+    assert server.gateway.admission.inside == 0
+    told = [str(r.exc_info[1]) for r in caplog.records if r.exc_info and r.name.startswith("omni_server")]
+    assert told == ["torn at the door", "torn behind it"]
 
 
 @pytest.mark.parametrize("formatter", [logs.ForPeople(), logs.ForMachines()])
