@@ -135,8 +135,11 @@ def check(settings: Settings) -> Settings:
             raise ValueError(f"{leaf.name} is {value}: it is a number from 0 on")
         if value == "":  # as a folder it would be the one that the server runs in
             raise ValueError(f"{leaf.name} is empty: say what it is, or leave it out")
-    if settings.port > 65_535:
-        raise ValueError(f"port is {settings.port}: the largest is 65535")
+    for name, value, largest in (
+        ("port", settings.port, 65_535), ("socket.send_bytes", settings.socket.send_bytes, (1 << 31) - 1),
+    ):  # fmt: skip
+        if value > largest:
+            raise ValueError(f"{name} is {value}: the largest is {largest}")
     for name, value in (("sessions", settings.sessions), ("limits.connections", settings.limits.connections)):
         if value < 1:
             raise ValueError(f"{name} is {value}: nobody could come in")

@@ -89,6 +89,7 @@ def test_every_setting_of_the_server_has_a_line_that_explains_it() -> None:
      (["--web", "/nowhere"], "no such folder"), (["--record", __file__], "no folder"),
      (["--config", "/nowhere"], "no file /nowhere"), (["--port", "abc"], "a whole number"),
      (["--config", "/nowhere.toml"], "nowhere.toml"),
+     (["--socket-send-bytes", "2147483648"], "largest is 2147483647"),
      (["--web", ""], "web is empty"), (["--host", ""], "host is empty"), (["--record", ""], "record is empty"),
      *((["--limits-origins", f"https://a.example,{wrong}"], f"limits.origins has '{wrong}'")
        for wrong in ("https://b.example/", "b.example", "https://B.example", "https://b.example:443"))],
