@@ -151,6 +151,7 @@ class Server:
         class Here(Connection):
             largest = server.settings.limits.message_bytes
             inbox_bytes = server.settings.socket.receive_bytes
+            send_bytes = server.settings.socket.send_bytes
             slow_reader_s = server.settings.socket.slow_reader_s
 
             def connection_lost(self, exc: Exception | None) -> None:
@@ -160,14 +161,13 @@ class Server:
         return Here
 
     async def _request(self, connection: ServerConnection, request: Request) -> Response | None:
-        path = request.path.partition("?")[0]
-        if request.method == "POST":
-            return self._posted(path, request, cast(Connection, connection))
+        path, here = request.path.partition("?")[0], cast(Connection, connection)
+        if here.posts:
+            return self._posted(path, request, here)
         if not self.gateway.serves(path) and path not in self._also:
             return self._page(path, request, connection)
         if "websocket" not in request.headers.get("Upgrade", "").lower():
             return pages.answer(426, b"This address speaks websocket.\n", extra={"Upgrade": "websocket"})
-        here = cast(Connection, connection)
         try:
             passed = await self.gateway.admit(here, request)
         except Denied as denied:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai import AsyncOpenAI, BadRequestError
 from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
@@ -161,6 +162,18 @@ def test_a_request_may_come_in_any_pieces(cuts: list[int], begin: str) -> None:
 
     status, made = asyncio.run(asked())
     assert (status, made["session"]["type"]) == (200, begin)
+
+
+async def test_the_library_sees_a_post_as_what_all_its_versions_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bytes] = []
+    take = ServerConnection.data_received
+    monkeypatch.setattr(ServerConnection, "data_received", lambda self, data: (seen.append(data), take(self, data)))
+    async with serving(keyring=KEYRING) as server:
+        assert (await answered(server, [request(b"{}")]))[0] == 200
+    (head,) = seen
+    assert head.startswith(f"GET {ADDRESS} HTTP/1.1\r\n".encode())
+    assert head.endswith(b"\r\n\r\n")
+    assert b"content-length" not in head.lower()
 
 
 async def test_a_handshake_whose_pieces_look_like_a_post_is_none() -> None:

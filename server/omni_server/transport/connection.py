@@ -29,7 +29,7 @@ CONTROL = 0x08  # set in the opcodes of control frames
 KIND = 0x07  # of an opcode; above 2 there is none
 LONGEST_CONTROL = 125  # bytes
 SMALL = 64  # bytes that a message counts besides its own: empty ones would never fill an inbox
-POST = b"POST "
+GET, POST = b"GET ", b"POST "
 BODY_BYTES = re.compile(rb"\r\nContent-Length:[ \t]*(\d{1,9})[ \t]*(?=\r\n|$)", re.IGNORECASE)
 LONGEST_HEAD, LONGEST_BODY = 16 << 10, 256 << 10  # bytes of a POST
 
@@ -47,6 +47,7 @@ class Connection(ServerConnection):
 
     largest = 1 << 20  # bytes of a message
     inbox_bytes = 1 << 20
+    send_bytes = 256 << 10  # that may wait in the socket
     slow_reader_s = 20.0
 
     def __init__(self, *about: Any, **options: Any) -> None:
@@ -54,7 +55,8 @@ class Connection(ServerConnection):
         self.came = self.went = 0  # messages
         self.came_bytes = self.went_bytes = 0
         self.cut = False  # by us, without a closing handshake
-        self.posted: bytes | None = b""  # the body of a POST; None: it is too long
+        self.posts = False  # this is a POST
+        self.posted: bytes | None = b""  # its body; None: it is too long
         self._begins = True  # the library has seen nothing of the request
         # Who takes a message at once, while nothing waits before it; what it leaves for later goes into the inbox.
         self.prompt: Callable[[Message], Message | Rest | None] | None = None
@@ -74,7 +76,7 @@ class Connection(ServerConnection):
         super().connection_made(transport)
         bare = transport.get_extra_info("socket")
         if bare is not None:
-            bare.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.write_limit_high)
+            bare.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.send_bytes)
 
     @property
     def path(self) -> str:
@@ -106,9 +108,10 @@ class Connection(ServerConnection):
             self._split(data)
 
     def _head_of(self, data: bytes) -> bytes:
-        """What the library is to see of a request: of a POST the head alone, when all has come, since it wants no body.
+        """What the library is to see of a request: of a POST the head alone, when all has come, and as that of a GET.
 
-        Empty while something is lacking. What is no POST goes to the library as it is.
+        It wants no body, and versions before 17 know nothing but GET. Empty while something is lacking. What is no POST
+        goes to the library as it is.
         """
         if self._lacking > 0:
             self._lacking -= len(data)
@@ -124,6 +127,7 @@ class Connection(ServerConnection):
                 self._parts.append(data)
                 return b""
             return data
+        self.posts = True
         said = BODY_BYTES.search(head)
         size = int(said[1]) if said else 0
         if size > LONGEST_BODY:
@@ -134,7 +138,7 @@ class Connection(ServerConnection):
             return b""
         else:
             self.posted = body[:size]
-        return BODY_BYTES.sub(b"\r\nContent-Length: 0", head, count=1) + whole
+        return GET + BODY_BYTES.sub(b"", head, count=1).removeprefix(POST) + whole
 
     def _with_rest(self, data: bytes) -> bytes:
         if not self._parts:
@@ -299,7 +303,7 @@ class Connection(ServerConnection):
     @property
     def overfull(self) -> bool:
         """Whether as much again waits as what makes it clogged."""
-        return self.transport.get_write_buffer_size() > 2 * self.write_limit_high
+        return self.transport.get_write_buffer_size() > 2 * self.send_bytes
 
     async def unclog(self) -> None:
         """Wait until the client has taken enough of what it was sent; raises `SlowReader` when it takes nothing."""
