@@ -272,7 +272,7 @@ def test_doctor_tests_a_server_and_says_that_it_works(capsys: Captured) -> None:
     with threaded_server(ScriptedEngine([Speak(0.5)])) as url:
         assert cli.main(["doctor", "--url", url]) == 0
     said = capsys.readouterr().out
-    for name in ("Python", "torch", "device", "a conversation", "an answer"):
+    for name in ("Python", "torch", "av", "device", "a conversation", "an answer"):
         assert f" {name} " in said
     assert "Everything that was tested works." in said
 

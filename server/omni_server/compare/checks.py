@@ -35,6 +35,7 @@ NEEDED = (
     ("numpy", ""),
 )
 USEFUL = (("uvloop", "server", "the server's event loop is slower without it"),
+          ("av", "server", "for Opus"),
           ("transformers", "model", "for pipelines of published models"),
           ("espeakng-loader", "train", "for training nano, and as a voice"),
           ("openai", "demos", "for the demo with a stock client"),
