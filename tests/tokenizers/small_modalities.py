@@ -29,6 +29,9 @@ class Bytes:
         names = {number: name.encode() for name, number in self.special.items()}
         return b"".join(names.get(number) or bytes([number]) for number in ids)
 
+    def decode(self, ids: list[int]) -> str:
+        return self.decode_bytes(ids).decode("utf-8", "replace")
+
     def stream(self) -> "Bytes":
         return self
 

@@ -39,6 +39,7 @@ from omni_tokenizers.tokenizer import CannotStream
 from tests.tokenizers.mixed_parts import Codebook, anything, exact, noise, omni, pixels, several
 from tests.tokenizers.small_modalities import Bytes
 from tests.tokenizers.small_speech import small_wav2vec
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 OMNI = omni()
 quick = settings(max_examples=50, deadline=None)
@@ -420,3 +421,12 @@ def test_the_seconds_of_speech_follow_the_rate_of_its_encoder() -> None:
     half = speech_omni("layer", normalize=False, rate=8000).encode(Speech(noise(0, 8000), 8000))
     assert half.spans[0].step == 1 / 25
     assert SPEECH.encode(Speech(noise(0, 16000), 16000)).spans[0].step == 0.02
+
+
+def test_a_vocabulary_whose_ids_have_no_bytes_of_their_own_reads_and_shows_its_text() -> None:
+    made = Tokenizer(models.WordPiece({"[UNK]": 0, "hell": 1, "##o": 2, "you": 3}, unk_token="[UNK]"))
+    made.pre_tokenizer, made.decoder = pre_tokenizers.Whitespace(), decoders.WordPiece()
+    words = Omni(text=Text.load(made.to_str().encode()))
+    sequence = words.encode(["hello you"])
+    assert (words.decode(sequence), words.pieces([1, 2, 3])) == (["hello you"], ["hell", "##o", "you"])
+    assert "hello you" in sequence.show()

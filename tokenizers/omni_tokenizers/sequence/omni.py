@@ -115,14 +115,18 @@ class Omni:
         text = getattr(self.modalities.get("text"), "text", None)
         if text is None:
             return [f"#{number}" for number in ids]
-        return [_readable(bytes(text.decode_bytes([number]))) for number in ids]
+        ids = list(ids)
+        try:
+            return [_readable(bytes(text.decode_bytes([number]))) for number in ids]
+        except ValueError:  # ids that have no bytes of their own
+            return [text.decode([number]) for number in ids]
 
     def text(self, ids: Iterable[int]) -> str:
         """The text of the ids together."""
         text = getattr(self.modalities.get("text"), "text", None)
         if text is None:
             return " ".join(f"#{number}" for number in ids)
-        return bytes(text.decode_bytes(list(ids))).decode("utf-8", "replace")
+        return str(text.decode(list(ids)))
 
     def picture(self, span: Span, arrays: Arrays) -> Any:
         """What a span looks like, uint8 [height, width, 3], where its modality can tell."""
@@ -218,7 +222,7 @@ def _built_in(name: str, tokenizer: Any) -> Modality:
         if not isinstance(tokenizer, wrappers[name]):
             raise TypeError(f"{name}={type(tokenizer).__name__} is the wrapper of another modality")
         return tokenizer
-    needed = {"encode"} if name != "text" else {"encode", "decode_bytes", "count"}
+    needed = {"encode"} if name != "text" else {"encode", "decode", "decode_bytes", "count"}
     if missing := sorted(method for method in needed if not callable(getattr(tokenizer, method, None))):
         raise TypeError(f"{name}={type(tokenizer).__name__} has no {', '.join(missing)}: it is no {name} tokenizer")
     return wrappers[name](tokenizer)

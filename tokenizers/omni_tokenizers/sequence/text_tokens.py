@@ -1,4 +1,4 @@
-"""Text in a sequence: the ids of a byte-level vocabulary as they are."""
+"""Text in a sequence: the ids of a vocabulary as they are."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from omni_tokenizers.sequence.span import Span
 
 
 class TextTokens:
-    """The text modality around a text tokenizer (`encode`, `decode_bytes`, `count`, `stream`, `special`)."""
+    """The text modality around a text tokenizer (`encode`, `decode`, `decode_bytes`, `count`, `stream`, `special`)."""
 
     def __init__(self, text: Any) -> None:
         self.text = text
@@ -38,7 +38,7 @@ class TextTokens:
         kind = span.meta.get("as")
         if kind == "ids":
             return Ids(tuple(ids))
-        text = bytes(self.text.decode_bytes(ids)).decode("utf-8", "replace")
+        text = self.text.decode(ids)
         if kind == "special":
             return Special(text)
         return TextPart(text, span.meta["special"]) if "special" in span.meta else text
