@@ -216,6 +216,7 @@ class WorkerEngine:
         factory: str,
         options: Mapping[str, Any] | None = None,
         *,
+        name: str = "",  # of the engine for people, instead of `factory`
         patience: float = PATIENCE,  # s that a push waits
         longest_start: float = 300.0,  # s to load a model in
         silence: float = 10.0,  # s without any sign of life, after which a worker is taken for dead
@@ -224,6 +225,7 @@ class WorkerEngine:
         self.patience = patience
         self.restarts = 0
         self._factory = factory
+        self._name = name or factory
         self._options = dict(options or {})
         self._longest_start = longest_start
         self._silence = silence
@@ -324,7 +326,7 @@ class WorkerEngine:
                     return
                 if self._first is not None and not self._first.done():
                     self._first.set_exception(
-                        failure or EngineDied(f"the engine {self._factory} did not start: its process {how}")
+                        failure or EngineDied(f"the engine {self._name} did not start: its process {how}")
                     )
                     return
                 if self._clock.now() - begin > STEADY:

@@ -9,7 +9,8 @@ from omni.engine.handle import EngineDied, WorkerEngine
 from omni.engine.pipeline.registry import known
 from omni.engine.protocol import Engine
 from omni.engine.worker import build
-from omni_server.settings import Settings
+from omni_server import logs
+from omni_server.settings import Log, Settings
 
 LONGEST_START = 900.0  # s to load a large model in
 log = logging.getLogger(__name__)
@@ -67,17 +68,18 @@ async def start(settings: Settings) -> dict[str, Engine]:
     try:
         for kind in settings.engine:
             log.info("starting", extra={"engine": kind})
-            found[name(kind, settings)] = await _start(*factory(kind, settings), worker=settings.worker)
+            found[name(kind, settings)] = await _start(*factory(kind, settings), settings)
     except BaseException:
         await asyncio.gather(*(engine.close() for engine in found.values()))
         raise
     return found
 
 
-async def _start(where: str, options: dict[str, Any], *, worker: bool) -> Engine:
-    if worker:
+async def _start(where: str, options: dict[str, Any], settings: Settings) -> Engine:
+    if settings.worker:
+        given = {"log": vars(settings.log), "where": where, "options": options}
         try:
-            return await WorkerEngine.start(where, options, longest_start=LONGEST_START)
+            return await WorkerEngine.start(f"{__name__}:logged", given, name=where, longest_start=LONGEST_START)
         except EngineDied as died:
             raise ValueError(str(died)) from None
     engine = build(where, options)
@@ -85,3 +87,9 @@ async def _start(where: str, options: dict[str, Any], *, worker: bool) -> Engine
         await engine.start()
     built: Engine = engine
     return built
+
+
+def logged(log: dict[str, Any], where: str, options: dict[str, Any]) -> Any:
+    """An engine in a process of its own, which writes its log as the server does."""
+    logs.set_up(Log(**log))
+    return build(where, options)

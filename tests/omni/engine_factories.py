@@ -1,5 +1,6 @@
 """Engines that a worker process builds by name, for the tests."""
 
+import logging
 import os
 import time
 
@@ -22,6 +23,11 @@ def calling() -> ScriptedEngine:
 
 def talking_for_ever() -> ScriptedEngine:
     return ScriptedEngine([Say("I "), Speak(3600, pace=1.0)])
+
+
+def telling() -> EchoEngine:
+    logging.getLogger("omni.engine").info("a step is fast", extra={"threads": 2})
+    return EchoEngine()
 
 
 def one_that_cannot_start() -> EchoEngine:

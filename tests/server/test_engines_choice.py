@@ -1,5 +1,6 @@
 """The engine that the settings name, in this process or in one of its own."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from omni.engine.echo import EchoEngine
 from omni.engine.handle import WorkerEngine
 from omni.engine.pipeline.pipeline import PipelineEngine
 from omni_server import engines
-from omni_server.settings import Settings
+from omni_server.settings import Log, Settings
 
 SCRIPTED = Settings(
     engine=("pipeline",), stt="scripted:hello", llm="scripted:Good morning.", tts="scripted:", sessions=3
@@ -41,6 +42,21 @@ async def test_in_a_process_of_its_own() -> None:
     assert engine.ready
     assert engine.rate_out == 16_000
     await engine.close()
+
+
+async def test_its_log_is_written_as_the_servers(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(engines, "factory", lambda *_: ("tests.omni.engine_factories:telling", {}))
+    (engine,) = (await engines.start(Settings(engine=("echo",), log=Log("info", "json")))).values()
+    await engine.close()
+    (line,) = (json.loads(line) for line in capfd.readouterr().err.splitlines() if "fast" in line)
+    assert {name: line[name] for name in ("level", "logger", "message", "threads")} == {
+        "level": "info", "logger": "omni.engine", "message": "a step is fast", "threads": 2,
+    }  # fmt: skip
+    (engine,) = (await engines.start(Settings(engine=("echo",), log=Log("warning")))).values()
+    await engine.close()
+    assert "fast" not in capfd.readouterr().err
 
 
 async def test_an_engine_that_does_not_start_is_a_sentence() -> None:
