@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import pytest
@@ -20,7 +20,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from omni.engine.clock import SystemClock
-from omni_server import cli, logs
+from omni_server import cli, engines, logs
 from omni_server.commands import serve
 from omni_server.configuration import Read
 from omni_server.limits.keys import Keyring
@@ -165,6 +165,20 @@ async def test_sigterm_ends_sessions_in_good_order_and_the_worker_with_them(tmp_
     assert [m for _, side, m in kept if side == "client"] == ['{"type": "say", "text": "hello"}']
     assert [json.loads(m)["type"] for _, side, m in kept if side == "server"] == ["opened", "item_added", "item_done"]
     assert (tmp_path / "kept").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_before_the_engine_is_there_ends_the_start(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slow(_settings: Settings) -> NoReturn:
+        os.kill(os.getpid(), number)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(engines, "start", slow)
+    async with asyncio.timeout(10):
+        assert await serve._serve(Read(Settings(), {}), Keyring()) == 128 + number
 
 
 async def test_a_second_signal_does_not_wait_for_answers() -> None:

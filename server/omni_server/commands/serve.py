@@ -137,7 +137,7 @@ async def _serve(read: Read, keyring: keys.Keyring) -> int:
     if not starting.done():
         starting.cancel()
         await asyncio.wait({starting})
-        return 130
+        return 128 + signal.Signals[stopped.result()]
     running = starting.result()
     detector = Silero()
     await detector.load()
