@@ -319,6 +319,7 @@ COMPLETE = data(says("Hi"), says("", finish_reason="stop"))
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(COMPLETE), COMPLETE),
         b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n" + COMPLETE,
         HEAD + data(says("Hi")) + b"data: [DONE]",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </>\r\n\r\n" + HEAD + COMPLETE,
     ],
 )
 def test_an_answer_that_is_complete_needs_no_tidy_end(answer: bytes) -> None:
@@ -342,6 +343,8 @@ def test_an_answer_with_a_finish_reason_is_over_though_the_connection_stays_open
     [
         (raw(b"HTTP/1.1 401 No\r\nContent-Length: 8\r\n\r\nbad key!"), "answered 401: bad key!"),
         (raw(b"HTTP/1.1 500 Oops\r\n\r\nbroken"), "answered 500: broken"),
+        (raw(b"HTTP/1.1 308 No\r\nLocation: https://there/v1\r\n\r\n"), "308: it is at https://there/v1 now"),
+        (raw(HEAD + data(says("The")) + b'error: {"message": "no memory"}\n\n'), "the endpoint says: .*no memory"),
         (raw(b"SSH-2.0-OpenSSH\r\n"), "does not speak HTTP"),
         (raw(b""), "hung up"),
         (raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nda"), "hung up"),

@@ -45,6 +45,8 @@ async def post_events(
             await writer.drain()
         response = _Response(reader, patience)
         await response.begin()
+        if response.moved and response.status // 100 == 3:
+            raise HttpError(f"{url} answered {response.status}: it is at {response.moved} now, so name that address")
         if response.status != 200:
             text = (await response.text())[:LONGEST_ERROR]
             raise HttpError(f"{url} answered {response.status}: {text.strip()}")
@@ -67,18 +69,25 @@ class _Response:
         self._reader = reader
         self._patience = patience
         self.status = 0
+        self.moved = ""  # where to
         self._chunked = False
         self._length: int | None = None
 
     async def begin(self) -> None:
-        """Read the status and the headers."""
-        first = (await self._line()).split(maxsplit=2)
-        if len(first) < 2 or not first[0].startswith("HTTP/1."):
-            raise ValueError(f"its first line is {' '.join(first)!r}")
-        self.status = int(first[1])
+        """Read the status and the headers; what an endpoint says before them, as that it goes on, is passed over."""
+        while self.status < 200:
+            first = (await self._line()).split(maxsplit=2)
+            if len(first) < 2 or not first[0].startswith("HTTP/1."):
+                raise ValueError(f"its first line is {' '.join(first)!r}")
+            self.status = int(first[1])
+            await self._headers()
+
+    async def _headers(self) -> None:
         while header := (await self._line()).strip():
             name, _, value = header.partition(":")
             match name.lower():
+                case "location":
+                    self.moved = value.strip()[:LONGEST_ERROR]
                 case "transfer-encoding":
                     self._chunked = "chunked" in value.lower()
                 case "content-length":
@@ -99,6 +108,8 @@ class _Response:
         async for line in self._lines():
             if line.startswith("data:"):
                 data.append(line[5:].removeprefix(" "))
+            elif line.startswith("error:"):  # llama.cpp, in the middle of an answer
+                yield json.dumps({"error": line[6:].strip()})
             elif not line and data:
                 yield "\n".join(data)
                 data = []
