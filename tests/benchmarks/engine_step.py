@@ -101,10 +101,9 @@ def with_threads(threads: int, call: Callable[[], object]) -> Callable[[], objec
 
 def rows(quick: bool) -> Iterable[Row]:
     """One session beside transformers, then sixteen beside one."""
-    lanes, peer = Lanes(16), llama_of(bundle().model)
-    stepper = lanes.engine.stepper
-    assert isinstance(stepper, Flat)
-    threads = choose_threads(stepper, 1)
+    lanes, peer = Lanes(1), llama_of(bundle().model)
+    assert isinstance(lanes.engine.stepper, Flat)
+    threads = choose_threads(lanes.engine.stepper, 1)
     prompt = torch.tensor([lanes.prompts[0]])
     silent = list(bundle().special.values())
     settings: dict[str, Any] = {"max_new_tokens": SAID, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
@@ -118,7 +117,9 @@ def rows(quick: bool) -> Iterable[Row]:
         with_threads(threads, lanes.answer), peers, bar=3.0, runs=3 if quick else 15,
     )  # fmt: skip
     yield max(found, key=lambda row: -row.ratio)  # beside the faster of the peers
-    threads = choose_threads(stepper, 16)
+    lanes = Lanes(16)
+    assert isinstance(lanes.engine.stepper, Flat)
+    threads = choose_threads(lanes.engine.stepper, 16)
     rounds = range(3 if quick else 15)
     pairs = [(median(lanes.steps(lanes.begin(16))), median(lanes.steps(lanes.begin(1)))) for _ in rounds]
     ours, one = median(a for a, _ in pairs), median(b for _, b in pairs)

@@ -27,7 +27,7 @@ from omni.engine.native.schedule import Schedule
 from omni.engine.native.session import NativeSession
 from omni.engine.native.slots import Slots
 from omni.engine.native.system import system_part
-from omni.engine.native.tick import Tick, alone
+from omni.engine.native.tick import Alone, Tick
 from omni.engine.native.transcripts import Transcripts
 from omni.engine.native.voice import Voice
 from omni.engine.protocol import SAMPLE_RATE, Closed, Full, Origin, SessionSpec
@@ -256,7 +256,7 @@ class NativeEngine:
     def _due(self) -> float | None:
         """When the next tick is due; None while nobody has anything to do."""
         for session in list(self.open_sessions):
-            with alone(session.lane):
+            with Alone(session.lane):
                 session.deliver()
         self.transcripts.begin()
         return self.schedule.due(self.open_sessions, self.transcripts.branches, self.clock.now())
@@ -268,7 +268,7 @@ class NativeEngine:
                 return
             self.tick.step(work)
         for session in list(self.open_sessions):
-            with alone(session.lane):
+            with Alone(session.lane):
                 session.after_tick()
         if all(count == 1 for _, count in work):
             self.times.add(len(work), self.clock.now() - now)
